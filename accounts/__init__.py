@@ -1,0 +1,1 @@
+"""People: accounts, plans, bans, and in `keys` the API keys they hold."""

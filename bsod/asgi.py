@@ -1,0 +1,127 @@
+"""The front door of every worker: matches a path once, then hands the request to its plane.
+
+`/v1` and the other JSON routes are rows of `proxy/routes.py`; what is not there is Django's. The
+data plane runs without Django's middleware, each metered call in a task of its own.
+"""
+
+import asyncio
+import os
+from typing import Any
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "bsod.settings")
+
+from django.core.asgi import get_asgi_application  # noqa: E402  # after the settings are named
+
+_django = get_asgi_application()
+
+from django.conf import settings  # noqa: E402  # the apps must be loaded before these
+
+from bsod.lib import ids  # noqa: E402
+from proxy import routes  # noqa: E402
+from proxy.errors import ApiError, Code  # noqa: E402
+from proxy.gateway.answer import COMMON, base_headers, send_error  # noqa: E402
+from proxy.gateway.app import serve  # noqa: E402
+from proxy.gateway.exchange import AsgiExchange, Message, Receive, Send  # noqa: E402
+from proxy.gateway.plane import Gateway  # noqa: E402
+from proxy.routes import Close, Plane  # noqa: E402
+
+
+
+class Application:
+    """The ASGI application of one process."""
+
+    def __init__(self) -> None:
+        self.gateway: Gateway | None = None
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        elif scope["type"] == "http":
+            await self._http(scope, receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 1003})
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        self.gateway = Gateway()
+        self.gateway.open()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self.gateway.close()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def drain(self) -> None:
+        """Called at SIGTERM, before the server waits for its connections."""
+        if self.gateway:
+            await self.gateway.drain(settings.DRAIN_SECONDS)
+
+    async def _http(self, scope: Message, receive: Receive, send: Send) -> None:
+        path = scope["raw_path"].partition(b"?")[0]
+        found = routes.match(scope["method"], path)
+        if found.route is None and not found.allow and not routes.ours(path):
+            await _django(scope, receive, send)  # type: ignore[arg-type]  # the same ASGI types
+            return
+        exchange = AsgiExchange(ids.ulid(), scope, receive, send)
+        if found.route is None:
+            await _no_route(exchange, found.allow)
+        elif found.route.plane is Plane.DJANGO:
+            scope = {**scope, "path": found.route.path + "/"}
+            await _django(scope, receive, _signed(exchange.id, send))  # type: ignore[arg-type]
+        else:
+            await self._serve(found, exchange)
+
+    async def _serve(self, found: routes.Match, exchange: AsgiExchange) -> None:
+        assert self.gateway is not None, "lifespan comes first"
+        assert found.route is not None
+        work = serve(self.gateway, found.route, found.params, exchange)
+        if found.route.close is Close.FREE:
+            await work
+        else:
+            # The server cancels us some seconds after the client has gone; a call goes on.
+            await asyncio.shield(self.gateway.detach(work))
+
+
+async def _no_route(exchange: AsgiExchange, allow: tuple[str, ...]) -> None:
+    """404, 405 with what would be allowed, or the answer to a CORS preflight."""
+    if not allow:
+        await send_error(exchange, ApiError(Code.NOT_FOUND, "There is no such route. See GET /v1."))
+    elif exchange.method == "OPTIONS":
+        await exchange.start(204, _preflight(exchange.id, allow))
+        await exchange.end()
+    else:
+        methods = ", ".join(allow)
+        await send_error(
+            exchange,
+            ApiError(
+                Code.METHOD_NOT_ALLOWED,
+                f"{exchange.method} is not allowed here.",
+                extra={"allow": list(allow), "hint": f"Use {methods}."},
+                headers={"allow": methods},
+            ),
+        )
+
+
+def _preflight(request_id: str, allow: tuple[str, ...]) -> list[tuple[bytes, bytes]]:
+    methods = ", ".join(allow).encode()
+    return [
+        *base_headers(request_id),
+        (b"allow", methods),
+        (b"access-control-allow-methods", methods),
+        (b"access-control-allow-headers", b"*, authorization"),
+        (b"access-control-max-age", b"86400"),
+    ]
+
+
+def _signed(request_id: str, send: Send) -> Send:
+    """Adds our common headers to an answer of the control plane's JSON routes."""
+
+    async def signed(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers: list[Any] = [*message["headers"], (b"x-request-id", request_id.encode())]
+            message = {**message, "headers": [*headers, *COMMON]}
+        await send(message)
+
+    return signed
+
+
+application = Application()

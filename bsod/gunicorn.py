@@ -1,0 +1,21 @@
+"""gunicorn's configuration: `gunicorn -c bsod/gunicorn.py bsod.asgi:application`."""
+
+from bsod import settings
+
+bind = f"{settings.HOST}:{settings.PORT}"
+workers = settings.WEB_CONCURRENCY
+worker_class = "bsod.server.Worker"
+asgi_lifespan = "on"
+backlog = 2048
+worker_connections = 100_000
+keepalive = 75
+timeout = 60
+# Calls get DRAIN_SECONDS, then a moment to close their entries.
+graceful_timeout = int(settings.DRAIN_SECONDS) + 10
+control_socket_disable = True
+proc_name = "bsod"
+loglevel = "warning"
+accesslog = None
+limit_request_line = 16_384
+limit_request_field_size = 32_768
+forwarded_allow_ips = ""

@@ -1,0 +1,1 @@
+"""The ground floor: pieces that know no app of this project."""

@@ -1,0 +1,301 @@
+"""Group commit: one thread, one connection, many operations a transaction.
+
+Operations wait in a queue while the batch before them commits; then all that wait are run in ONE
+transaction and their futures resolve. No timer: an idle ledger commits a lone operation at once,
+a busy one gathers. This module knows no table. Its laws:
+
+- Writers of one SQLite database take `flock()` before `BEGIN IMMEDIATE`: the kernel queues them,
+  where SQLite's own busy handler would let one wait for half a second.
+- Nothing is resolved before its commit. A commit whose outcome is unknown is asked about
+  (`landed`) before anything is run again.
+- An operation that may be refused (an admission) fails when the database is away or after
+  `patience` seconds; one that must happen (a close) stays queued until it is done.
+- One operation that raises fails alone: the batch is rolled back and run one by one.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
+
+from bsod.lib.clock import monotonic
+from bsod.lib.steps import step
+
+log = logging.getLogger("bsod.ledger")
+
+Op = TypeVar("Op")
+AWAY = (OperationalError, InterfaceError)
+SLOW = 0.05  # seconds a lock may be held before it is logged
+MOST = 256  # operations a batch
+_BACKOFF = 0.25  # seconds between two tries while the database is away
+_locks = threading.local()
+
+
+class Unavailable(Exception):
+    """The database did not take the operation; nothing of it was done."""
+
+
+class ProcessGone(BaseException):
+    """Others have declared this process dead and closed its entries: it must not go on."""
+
+
+@contextlib.contextmanager
+def exclusive(who: str) -> Iterator[None]:
+    """The one way to write the ledger: SQLite's queueing lock, then a durable transaction."""
+    with _flock():
+        since = monotonic()
+        try:
+            with transaction.atomic(durable=True):
+                yield
+        finally:
+            held = monotonic() - since
+            if held > SLOW:
+                log.info("ledger lock held %.0f ms by %s", held * 1000, who)
+
+
+@contextlib.contextmanager
+def _flock() -> Iterator[None]:
+    if connection.vendor != "sqlite":
+        yield
+        return
+    descriptor = _lock_file(f"{connection.settings_dict['NAME']}.lock")
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
+def _lock_file(path: str) -> int:
+    # One descriptor a thread and process: flock() belongs to the open file, which fork() shares.
+    known: dict[tuple[int, str], int] = _locks.__dict__.setdefault("files", {})
+    found = known.get((os.getpid(), path))
+    if found is None:
+        found = known[os.getpid(), path] = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC,
+                                                   0o600)
+    return found
+
+
+@dataclass(slots=True)
+class Item(Generic[Op]):
+    """An operation on its way, its future, and whether a batch holds it just now."""
+
+    op: Op
+    future: "asyncio.Future[Any]"
+    must: bool
+    since: float = field(default_factory=monotonic)
+    running: bool = False
+
+
+class GroupCommit(Generic[Op]):
+    """The loop. `run(ops)` does a batch inside the transaction and returns a result for each.
+
+    `landed()` tells whether the last batch this process ran has been committed. `tick()` is
+    called about every `every` seconds on the same thread, outside any transaction.
+    `orphan(op, result)` is told when an admission succeeded whose caller had given up.
+    """
+
+    def __init__(
+        self,
+        run: Callable[[Sequence[Op]], list[Any]],
+        landed: Callable[[], bool],
+        tick: Callable[[], None],
+        orphan: Callable[[Op, Any], None],
+        *,
+        every: float = 5.0,
+        patience: float = 5.0,
+        most_waiting: int = 20_000,
+    ) -> None:
+        self._run, self._landed, self._tick, self._orphan = run, landed, tick, orphan
+        self._every, self._patience, self._most_waiting = every, patience, most_waiting
+        self._queue: queue.SimpleQueue[Item[Op] | None] = queue.SimpleQueue()
+        self._kept: list[Item[Op]] = []
+        self._results: list[Any] | None = None
+        self._waiting: deque[Item[Op]] = deque()
+        self._next_tick = 0.0
+        self._stopping = False
+        self.healthy = False
+        self.batches = self.operations = self._beaten = 0
+
+    # ---- the event loop's side
+
+    def start(self) -> None:
+        """Start the thread. Call it on the event loop, after fork."""
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(target=self._work, name="ledger", daemon=True)
+        self._thread.start()
+        self._sweeper = self._loop.call_later(1.0, self._sweep)
+
+    async def stop(self) -> None:
+        """Run what is queued, then end the thread."""
+        self._sweeper.cancel()
+        self._queue.put(None)
+        await asyncio.to_thread(self._thread.join, 30)
+
+    def submit(self, op: Op, *, must: bool = False) -> Item[Op]:
+        """Queue an operation; await `item.future`. Raises Unavailable when too many wait."""
+        if not must and self._queue.qsize() > self._most_waiting:
+            raise Unavailable("too many operations wait for the ledger")
+        item = Item(op, self._loop.create_future(), must)
+        self._queue.put(item)
+        if not must:
+            self._waiting.append(item)
+        return item
+
+    def _sweep(self) -> None:
+        """Fail the admissions that have waited too long; the thread drops what is done here."""
+        oldest = monotonic() - self._patience
+        waiting = self._waiting
+        while waiting and (waiting[0].future.done() or waiting[0].since < oldest):
+            future = waiting.popleft().future
+            if not future.done():
+                future.set_exception(Unavailable("the ledger did not answer in time"))
+        self._sweeper = self._loop.call_later(1.0, self._sweep)
+
+    def _deliver(self, items: list[Item[Op]], results: list[Any]) -> None:
+        for item, result in zip(items, results, strict=True):
+            future = item.future
+            if future.done():
+                if not item.must and not isinstance(result, Exception):
+                    self._orphan(item.op, result)
+            elif isinstance(result, Exception):
+                future.set_exception(result)
+            else:
+                future.set_result(result)
+        while self._waiting and self._waiting[0].future.done():
+            self._waiting.popleft()
+
+    # ---- the thread's side
+
+    def _work(self) -> None:
+        try:
+            while not self._stopping or self._kept:
+                self._maybe_tick()
+                items = self._gather()
+                if items or self._kept:
+                    self._batch(self._kept + items)
+        except ProcessGone:
+            log.critical("this process was declared dead; it ends so that it cannot spend twice")
+            os._exit(70)
+        finally:
+            connection.close()
+
+    def _gather(self) -> list[Item[Op]]:
+        """Everything that waits, at most MOST; blocks until there is something or a tick is due."""
+        items: list[Item[Op]] = []
+        with contextlib.suppress(queue.Empty):
+            pause = _BACKOFF if self._kept else max(0.01, self._next_tick - monotonic())
+            found = self._queue.get(timeout=pause)
+            while True:
+                if found is None:
+                    self._stopping = True
+                elif found.must or not found.future.done():
+                    items.append(found)
+                if len(items) >= MOST:
+                    break
+                found = self._queue.get_nowait()
+        return items
+
+    def beat(self) -> None:
+        """From a tick: run an empty batch when there was none since the last, as a sign of life."""
+        if self.batches == self._beaten:
+            self._batch([])
+        self._beaten = self.batches
+
+    def _maybe_tick(self) -> None:
+        if monotonic() < self._next_tick:
+            return
+        try:
+            self._tick()
+            self.healthy = True
+        except DatabaseError as error:
+            self._lost(error)
+        self._next_tick = monotonic() + self._every
+
+    def _batch(self, items: list[Item[Op]]) -> None:
+        for item in items:
+            item.running = True
+        self._kept = []
+        try:
+            results = self._transact(items)
+        except AWAY as error:
+            self._lost(error)
+            self._put_back(items, error)
+            return
+        except Exception:
+            if len(items) == 1:
+                log.exception("an operation of the ledger failed")
+                results = [Unavailable("the ledger could not do this operation")]
+            else:
+                for item in items:
+                    self._batch([item])
+                return
+        self.batches += 1
+        self.operations += len(items)
+        self.healthy = True
+        self._hand_over(items, results)
+
+    def _transact(self, items: list[Item[Op]]) -> list[Any]:
+        """Run a batch; once more on a fresh connection when the first try broke (a deadlock,
+        a server that came back), unless the broken commit had arrived after all."""
+        ops = [item.op for item in items]
+        try:
+            return self._commit(ops)
+        except AWAY:
+            connection.close()
+            if self._arrived():
+                return self._results or []
+        try:
+            return self._commit(ops)
+        except AWAY:
+            connection.close()
+            if self._arrived():
+                return self._results or []
+            raise
+
+    @step("commit")
+    def _commit(self, ops: list[Op]) -> list[Any]:
+        self._results = None
+        with exclusive("ledger thread"):
+            results = self._run(ops)
+            self._results = results
+        return results
+
+    def _arrived(self) -> bool:
+        """Whether the commit that broke is in the database; waits until somebody can say."""
+        if self._results is None:
+            return False
+        while True:
+            try:
+                return self._landed()
+            except AWAY as error:
+                self._lost(error)
+                threading.Event().wait(_BACKOFF)
+
+    def _lost(self, error: Exception) -> None:
+        if self.healthy:
+            log.error("the ledger's database is away: %s", type(error).__name__)
+        self.healthy = False
+        connection.close()
+
+    def _put_back(self, items: list[Item[Op]], error: Exception) -> None:
+        for item in items:
+            item.running = False
+        self._kept += [item for item in items if item.must]
+        refused = [item for item in items if not item.must]
+        self._hand_over(refused, [Unavailable(type(error).__name__)] * len(refused))
+
+    def _hand_over(self, items: list[Item[Op]], results: list[Any]) -> None:
+        if items:
+            # A loop that has closed has nobody left to tell.
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._deliver, items, results)

@@ -1,0 +1,70 @@
+"""Hot statements, spelt from the models' `_meta`: a renamed column breaks here, not in silence.
+
+Everything rare uses the ORM. What the ledger thread runs for every batch is built once by these
+helpers and run on Django's own connection.
+"""
+
+from collections.abc import Collection, Iterable
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+import orjson
+from django.db import connection, models
+
+Model = type[models.Model]
+
+
+def table(model: Model) -> str:
+    return connection.ops.quote_name(model._meta.db_table)
+
+
+def column(model: Model, name: str) -> str:
+    """`table.column` of a field."""
+    field: Any = model._meta.get_field(name)
+    return f"{table(model)}.{connection.ops.quote_name(field.column)}"
+
+
+def columns(model: Model, names: Iterable[str]) -> str:
+    return ", ".join(column(model, name) for name in names)
+
+
+def bare(model: Model, name: str) -> str:
+    """The column alone, as INSERT and SET want it."""
+    field: Any = model._meta.get_field(name)
+    return connection.ops.quote_name(field.column)
+
+
+def insert(model: Model, names: Collection[str]) -> str:
+    """INSERT of one row, a placeholder for each name."""
+    fields = ", ".join(bare(model, name) for name in names)
+    return f"INSERT INTO {table(model)} ({fields}) VALUES ({marks(names)})"
+
+
+def update(model: Model, names: Iterable[str], key: str = "id") -> str:
+    """UPDATE of one row found by `key`; its value comes last."""
+    sets = ", ".join(f"{bare(model, name)} = %s" for name in names)
+    return f"UPDATE {table(model)} SET {sets} WHERE {bare(model, key)} = %s"
+
+
+def marks(values: Collection[Any]) -> str:
+    """As many placeholders as there are values."""
+    return ", ".join(["%s"] * len(values))
+
+
+def stamp(moment: datetime | None) -> Any:
+    """A moment as the connection's parameters want it."""
+    return connection.ops.adapt_datetimefield_value(moment)
+
+
+def moment(value: Any) -> datetime | None:
+    """A moment as a raw cursor gives it: SQLite has text, PostgreSQL a datetime."""
+    if value is None or isinstance(value, datetime):
+        return value
+    return datetime.fromisoformat(value).replace(tzinfo=UTC)
+
+
+@lru_cache(maxsize=4096)
+def parsed(text: str) -> Any:
+    """A JSON column's value. Shared between callers: do not change it."""
+    return orjson.loads(text)

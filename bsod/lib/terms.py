@@ -1,0 +1,99 @@
+"""The nouns every floor shares. One file, so that no word is spelt twice."""
+
+from enum import StrEnum
+
+
+class Bucket(StrEnum):
+    """What a balance counts (SPEC §3)."""
+
+    TEXT_BASE = "text.base"
+    TEXT_PRO = "text.pro"
+    IMAGE = "image"
+    AUDIO = "audio"
+    VIDEO_SORA2PRO = "video.sora2pro"
+    VIDEO_SORA2 = "video.sora2"
+    VIDEO_OTHER = "video.other"
+    FILE = "file"
+    CREDITS = "credits"
+
+
+class Permission(StrEnum):
+    """What an API key may do; each can be switched off."""
+
+    PRO_MODELS = "pro_models"
+    IMAGES = "images"
+    AUDIO = "audio"
+    VIDEO = "video"
+    FILES = "files"
+    BALANCE = "balance"
+    REALTIME = "realtime"
+
+
+class PlanKind(StrEnum):
+    BUCKETS = "buckets"
+    CREDITS = "credits"
+
+
+class EntryKind(StrEnum):
+    CALL = "call"
+    GRANT = "grant"
+    CORRECTION = "correction"
+
+
+class EntryState(StrEnum):
+    """`open` is the only state an entry can leave."""
+
+    OPEN = "open"
+    SETTLED = "settled"
+    RELEASED = "released"
+    EXPIRED = "expired"
+
+
+class EndReason(StrEnum):
+    COMPLETED = "completed"
+    CLIENT_GONE = "client_gone"
+    UPSTREAM_ERROR = "upstream_error"
+    TIMEOUT = "timeout"
+    CRASHED = "crashed"
+
+
+class UsageSource(StrEnum):
+    UPSTREAM = "upstream"
+    ESTIMATED = "estimated"
+
+
+class Tier(StrEnum):
+    BASE = "base"
+    PRO = "pro"
+
+
+class Modality(StrEnum):
+    TEXT = "text"
+    EMBEDDING = "embedding"
+    MODERATION = "moderation"
+    IMAGE = "image"
+    AUDIO = "audio"
+    VIDEO = "video"
+
+
+class Blame(StrEnum):
+    """What one attempt at a provider says about the key that made it (SPEC §5)."""
+
+    NOBODY = "ok"
+    CLIENT = "client"
+    RATE_LIMIT = "rate_limit"
+    AUTH = "auth"
+    BILLING = "billing"
+    FAILURE = "failure"
+    CONNECT = "connect"
+
+
+class RestReason(StrEnum):
+    """Why a key is left alone. Only `rate_limit` ends by the clock; the others by a probe."""
+
+    NEW = "new"
+    RATE_LIMIT = "rate_limit"
+    AUTH = "auth"
+    BILLING = "billing"
+    FAILURES = "failures"
+    UNREACHABLE = "unreachable"

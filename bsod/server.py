@@ -1,0 +1,57 @@
+"""The worker class: gunicorn's own ASGI worker with three things set right.
+
+- It listens with a backlog of 100 whatever gunicorn's setting says; ours is the setting's.
+- A client that leaves while we wait for it to read would leave the writer waiting for ever.
+- At SIGTERM idle connections are closed at once and calls get `DRAIN_SECONDS` to end.
+"""
+
+import weakref
+from typing import Any
+
+import gunicorn.workers.gasgi as gasgi
+from gunicorn.asgi.protocol import ASGIProtocol
+
+
+class Protocol(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no types
+    def connection_made(self, transport: Any) -> None:
+        self.worker.protocols.add(self)
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        super().connection_lost(exc)
+        if self._flow_control:
+            # Nobody will make this transport writable again: let the writer find out.
+            self._flow_control.resume_writing()
+
+    def close_if_idle(self) -> None:
+        if self._awaiting_request:
+            self._keepalive_timeout()
+
+
+# The worker makes its protocols by this name.
+gasgi.ASGIProtocol = Protocol
+
+
+class Worker(gasgi.ASGIWorker):  # type: ignore[misc]  # gunicorn has no types
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.protocols: weakref.WeakSet[Protocol] = weakref.WeakSet()
+
+    def handle_exit_signal(self) -> None:
+        super().handle_exit_signal()
+        self._draining = self.loop.create_task(self.asgi.drain())
+        self._close_idle()
+
+    def notify(self) -> None:
+        # Called once a second from the loop, first when the listeners are up.
+        super().notify()
+        if not getattr(self, "_listening", False):
+            self._listening = True
+            for listener in self.sockets:
+                listener.sock.listen(self.cfg.backlog)
+
+    def _close_idle(self) -> None:
+        for protocol in list(self.protocols):
+            protocol.close_if_idle()
+        if self.nr_conns:
+            self.loop.call_later(0.2, self._close_idle)

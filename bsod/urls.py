@@ -1,0 +1,16 @@
+"""Django's URLs: the admin, and the JSON routes that `proxy/routes.py` gives to this plane."""
+
+from django.contrib import admin
+from django.urls import path
+from django.views.generic import RedirectView
+
+from bsod.throttle import AdminLogin
+from bsod.api import Balance
+
+urlpatterns = [
+    path("", RedirectView.as_view(url="/admin/")),
+    path("admin/login/", AdminLogin.as_view(), name="throttled_login"),
+    path("admin/", admin.site.urls),
+    path("balance/", Balance.as_view()),
+    path("key-info/", Balance.as_view()),
+]

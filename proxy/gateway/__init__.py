@@ -1,0 +1,1 @@
+"""One metered call, step by step: parse, admit, dispatch, relay, close."""

@@ -1,0 +1,281 @@
+"""Who may make this call, and what is drawn for it: the refusals of SPEC §4 in their order.
+
+Values in, values out. `screen` needs the key's rows and the catalogue; `draw_for` needs the
+balances, the pace and the open calls too. Both raise ApiError.
+"""
+
+import hashlib
+import hmac
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from math import ceil
+
+import orjson
+from django.conf import settings
+
+from accounts.keys.identity import Identity, Refusal, refusal
+from bsod.lib import clock
+from bsod.lib.terms import Bucket, Permission
+from proxy.catalogue import Ambiguous, Catalogue, ModelInfo
+from proxy.errors import ApiError, Code
+from proxy.gateway.call import bad_key, model_grammar
+from proxy.gateway.journey import Call, Caller, Quota, Ticket
+from quotas import pace as paces
+from quotas.book import Book, Holder, Purse, key_owner
+from quotas.draw import Leg, draw
+from quotas.pace import Minute
+from quotas.pricing import Tariff, TooLittle, reserve, text_tariff
+from quotas.report import binding, holder
+
+
+@dataclass(frozen=True, slots=True)
+class Screened:
+    """A call that may be made if there is enough: by whom, of what, on which tariff."""
+
+    call: Call
+    identity: Identity
+    model: ModelInfo
+    tariff: Tariff
+    holder: Holder
+
+    @property
+    def paced(self) -> list[tuple[str, int]]:
+        """The (owner, requests a minute) pairs that bound this call."""
+        if self.holder.unlimited:
+            return []
+        own = self.identity.requests_per_minute
+        pairs = [(f"user:{self.holder.account}", self.identity.owner.plan.terms.requests_per_minute)]
+        return pairs if own is None else [*pairs, (key_owner(self.identity.id), own)]
+
+
+def authenticate(
+    identity: Identity | None, caller: Caller, permission: Permission | None, now: datetime
+) -> Identity:
+    """401, 403 for a ban, 403 for a permission."""
+    why = refusal(identity, caller.token, caller.address, now)
+    if why is Refusal.INVALID or identity is None:
+        raise bad_key()
+    if why is Refusal.BANNED:
+        raise _banned(identity)
+    if why is Refusal.NETWORK:
+        raise ApiError(
+            Code.NETWORK_NOT_ALLOWED,
+            "This key may not be used from your network. Its owner can change that.",
+        )
+    if permission:
+        need(identity, permission)
+    return identity
+
+
+def need(identity: Identity, permission: Permission) -> None:
+    if permission not in identity.permissions:
+        raise ApiError(
+            Code.PERMISSION_DENIED,
+            f"This key lacks the permission '{permission}'. Its owner can switch it on.",
+            extra={"permission": str(permission)},
+        )
+
+
+def _banned(identity: Identity) -> ApiError:
+    ban = identity.owner.ban
+    assert ban is not None, "only a ban refuses like this"
+    until = ban.until.isoformat().replace("+00:00", "Z") if ban.until else None
+    return ApiError(
+        Code.ACCOUNT_BANNED,
+        f"This account is banned: {ban.reason}",
+        extra={"ban": {"reason": ban.reason, "until": until}},
+    )
+
+
+def screen(identity: Identity | None, call: Call, catalogue: Catalogue, now: datetime) -> Screened:
+    """Everything that can be refused before any balance is looked at."""
+    known = authenticate(identity, call.caller, call.permission, now)
+    if call.fault:
+        raise call.fault
+    model = find_model(catalogue, call.model)
+    if known.allowed_models and model.name not in known.allowed_models:
+        raise ApiError(
+            Code.MODEL_NOT_ALLOWED,
+            f"This key is not for the model '{model.name}'. Its owner can add it.",
+            param="model",
+        )
+    if model.traits.modality is not call.route.modality:
+        raise ApiError(
+            Code.MODEL_NOT_FOUND,
+            f"'{model.name}' does not serve {call.route.path}; see GET /v1/models.",
+            param="model",
+        )
+    if model.pro:
+        need(known, Permission.PRO_MODELS)
+    who = holder(known)
+    tariff = text_tariff(
+        pro=model.pro,
+        credits=who.plan.pays_credits and not who.unlimited,
+        price_in=model.traits.price_in,
+        price_out=model.traits.price_out,
+        fast=call.fast,
+    )
+    return Screened(call, known, model, tariff, who)
+
+
+def find_model(catalogue: Catalogue, name: str) -> ModelInfo:
+    """The model of a name, or 404."""
+    try:
+        model = catalogue.find(name) if model_grammar(name) else None
+    except Ambiguous as error:
+        raise ApiError(
+            Code.MODEL_NOT_FOUND,
+            f"'{name}' could be {' or '.join(error.names)}; ask for one of them.",
+            param="model",
+        ) from None
+    if model is None:
+        raise ApiError(
+            Code.MODEL_NOT_FOUND,
+            f"The model '{name[:128]}' does not exist; see GET /v1/models.",
+            param="model",
+        )
+    return model
+
+
+def check_pace(
+    screened: Screened, known: dict[str, Minute | None], now: datetime
+) -> dict[str, Minute]:
+    """The paces with this request counted, or 429 with a small Retry-After."""
+    counted = {}
+    for owner, limit in screened.paced:
+        pace = paces.at(known.get(owner), now)
+        seconds = paces.wait(pace, limit, now)
+        if seconds:
+            raise ApiError(
+                Code.RATE_LIMIT_EXCEEDED,
+                f"More than {limit} requests a minute. Try again in {seconds} s.",
+                retry_after=seconds,
+            )
+        counted[owner] = paces.counted(pace)
+    return counted
+
+
+def check_open(screened: Screened, opened: dict[tuple[int, int], int]) -> None:
+    """429 when too many calls of the account or of the key are open."""
+    if screened.holder.unlimited:
+        return
+    account, key = screened.holder.account, screened.identity.id
+    total = sum(count for (owner, _), count in opened.items() if owner == account)
+    limit, own = screened.identity.owner.plan.terms.open_calls, screened.identity.open_calls
+    if total >= limit or (own is not None and opened.get((account, key), 0) >= own):
+        raise ApiError(
+            Code.CONCURRENCY,
+            f"Too many calls are open at once (at most {limit if total >= limit else own}).",
+            retry_after=1,
+        )
+
+
+def draw_for(screened: Screened, book: Book, day: str, now: datetime) -> tuple[int, list[Leg], int | None]:
+    """(amount, legs, output limit to forward), or 429/402. Nothing is drawn yet."""
+    call, tariff, who = screened.call, screened.tariff, screened.holder
+    purse = book.purse(who.account, who.key, who.owner, tariff.bucket, day, now)
+    wanted = reserve(
+        tariff,
+        prompt=call.prompt,
+        limit=call.limit,
+        choices=call.choices,
+        free=purse.free,
+        model_limit=screened.model.traits.output,
+    )
+    if isinstance(wanted, TooLittle):
+        raise too_little(tariff.bucket, purse, wanted.needed, day, now)
+    drawn = draw(purse.payers, purse.bound, wanted.amount)
+    return wanted.amount, list(drawn.legs), wanted.limit
+
+
+def too_little(bucket: Bucket, purse: Purse, needed: int, day: str, now: datetime) -> ApiError:
+    """The refusal of an empty purse: 402 for credits, 429 for a bucket, never worth a retry."""
+    ends = clock.end_of_day(day)
+    left = purse.free or 0
+    quota = {
+        "bucket": str(bucket),
+        "limit": binding(purse),
+        "needed": needed,
+        "left": left,
+        "resets_at": ends.isoformat().replace("+00:00", "Z"),
+    }
+    if bucket is Bucket.CREDITS:
+        return ApiError(
+            Code.INSUFFICIENT_CREDITS,
+            f"Not enough credits: {needed} needed, {left} left.",
+            should_retry=False,
+            extra={"quota": quota},
+        )
+    seconds = ceil((ends - now).total_seconds())
+    return ApiError(
+        Code.QUOTA_EXCEEDED,
+        f"{bucket}: {needed} needed, {left} left. Resets at {quota['resets_at']}. "
+        "Nothing was charged.",
+        retry_after=max(1, seconds),
+        should_retry=False,
+        extra={"quota": quota},
+    )
+
+
+def ticket(
+    screened: Screened,
+    amount: int,
+    limit: int | None,
+    purse: Purse,
+    counted: dict[str, Minute],
+    day: str,
+    now: datetime,
+) -> Ticket:
+    """What the next steps know of an admitted call. The purse is read after the reservation."""
+    pace_limit = pace_left = None
+    if screened.paced:
+        owner, pace_limit = min(
+            screened.paced, key=lambda pair: pair[1] - paces.rate(counted[pair[0]], now)
+        )
+        pace_left = max(0, int(pace_limit - paces.rate(counted[owner], now)))
+    rows = [*purse.payers, *([purse.bound] if purse.bound else [])]
+    granted = [row.granted for row in rows if row.granted is not None and row.period]
+    quota = Quota(
+        screened.tariff.bucket,
+        min(granted, default=None),
+        purse.free,
+        ceil((clock.end_of_day(day) - now).total_seconds()),
+        pace_limit,
+        pace_left,
+        ceil(60 - now.timestamp() % 60),
+    )
+    return Ticket(
+        screened.call,
+        screened.holder.account,
+        screened.model,
+        screened.tariff,
+        amount,
+        limit,
+        opaque(screened.holder.account),
+        quota,
+        screened.tariff.bucket is Bucket.CREDITS,
+    )
+
+
+def price_of(tariff: Tariff) -> str:
+    """The price snapshot an entry keeps."""
+    return orjson.dumps(
+        {
+            "input": tariff.input,
+            "output": tariff.output,
+            "per": tariff.per,
+            "minimum": tariff.minimum,
+            "fast": tariff.fast,
+        }
+    ).decode()
+
+
+def opaque(account: int) -> str:
+    """What providers are told instead of who the user is: stable, and nothing else."""
+    return hmac.new(_user_key(settings.SECRET_KEY), str(account).encode(), hashlib.sha256).hexdigest()[:32]
+
+
+@cache
+def _user_key(secret_key: str) -> bytes:
+    return hashlib.sha256(b"user:" + secret_key.encode()).digest()

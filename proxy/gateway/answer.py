@@ -1,0 +1,160 @@
+"""What the client gets to see: headers, the stream as it comes, one last word after the close.
+
+Nothing is said before there is something to say: a stream starts with its first upstream byte, or
+with a comment after fifteen silent seconds. From then on an error is an event inside the 200.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from django.conf import settings
+
+from bsod.lib import clock
+from bsod.lib.terms import EndReason
+from proxy.errors import ApiError
+from proxy.gateway.exchange import Exchange
+from proxy.gateway.journey import Outcome, Quota, Receipt, Ticket
+
+_COMMENT = b": keep-alive\n\n"
+COMMON = ((b"access-control-allow-origin", b"*"), (b"openai-version", b"2020-10-01"))
+
+
+async def send_error(exchange: Exchange, error: ApiError) -> None:
+    """A refusal as the whole answer."""
+    await send_json(exchange, error.status, error.body(), error.headers())
+
+
+async def send_json(
+    exchange: Exchange, status: int, body: Any, headers: Mapping[str, str] | None = None
+) -> None:
+    data = body if isinstance(body, bytes) else orjson.dumps(body)
+    await exchange.start(
+        status,
+        [
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(data)).encode()),
+            *base_headers(exchange.id),
+            *_encoded(headers or {}),
+        ],
+    )
+    await exchange.end(data)
+
+
+def base_headers(request_id: str) -> list[tuple[bytes, bytes]]:
+    return [(b"x-request-id", request_id.encode()), *COMMON]
+
+
+def _encoded(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.encode(), value.encode("latin-1", "replace")) for name, value in headers.items()]
+
+
+def reset_text(seconds: int) -> str:
+    """A duration as OpenAI's rate-limit headers write it: `6h2m0s`."""
+    minutes, rest = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    return (f"{hours}h" if hours else "") + (f"{minutes}m" if hours or minutes else "") + f"{rest}s"
+
+
+def quota_headers(quota: Quota) -> dict[str, str]:
+    """Our limits, never the provider's; what has no limit is not mentioned."""
+    headers = {"x-quota-bucket": str(quota.bucket), "x-quota-reset": str(quota.resets_in)}
+    if quota.remaining is not None:
+        headers["x-quota-remaining"] = str(quota.remaining)
+        headers["x-ratelimit-remaining-tokens"] = str(quota.remaining)
+        headers["x-ratelimit-reset-tokens"] = reset_text(quota.resets_in)
+    if quota.limit is not None:
+        headers["x-ratelimit-limit-tokens"] = str(quota.limit)
+    if quota.pace_limit is not None:
+        headers["x-ratelimit-limit-requests"] = str(quota.pace_limit)
+        headers["x-ratelimit-remaining-requests"] = str(quota.pace_remaining)
+        headers["x-ratelimit-reset-requests"] = reset_text(quota.pace_resets_in)
+    return headers
+
+
+class Answer:
+    """The answer to one admitted call."""
+
+    def __init__(self, exchange: Exchange, ticket: Ticket) -> None:
+        self._exchange, self._ticket = exchange, ticket
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def started(self) -> bool:
+        return self._exchange.started
+
+    async def write(self, data: bytes, attempts: int) -> None:
+        """Upstream bytes, straight on."""
+        if not self._exchange.started:
+            await self._start(attempts)
+        await self._exchange.write(data)
+
+    def comment(self) -> None:
+        """A keep-alive, from a timer: the call itself is waiting for its provider."""
+        task = asyncio.get_running_loop().create_task(self._say(_COMMENT))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _say(self, data: bytes) -> None:
+        if not self._exchange.started:
+            await self._start(0)
+        await self._exchange.write(data)
+
+    async def _start(self, attempts: int) -> None:
+        elapsed = round((clock.monotonic() - self._ticket.call.began) * 1000)
+        headers = quota_headers(self._ticket.quota) | {"openai-processing-ms": str(elapsed)}
+        if attempts:
+            headers["x-attempts"] = str(attempts)
+        await self._exchange.start(
+            200,
+            [
+                (b"content-type", b"text/event-stream; charset=utf-8"),
+                (b"cache-control", b"no-cache"),
+                (b"x-accel-buffering", b"no"),
+                *base_headers(self._exchange.id),
+                *_encoded(headers),
+            ],
+        )
+
+    async def finish(self, outcome: Outcome, receipt: Receipt) -> None:
+        """The last word, once the close is durable."""
+        if outcome.end is EndReason.CLIENT_GONE and self._ticket.call.stream:
+            return
+        if outcome.error:
+            await self.fail(outcome.error, outcome)
+            return
+        reader = outcome.reader
+        assert reader is not None, "a call without error has read something"
+        block = self._charge_block(receipt)
+        last = reader.finish({settings.CHARGE_FIELD: block} if block else None)
+        if self._exchange.started:
+            await self._exchange.end(last)
+            return
+        headers = self._headers(outcome)
+        if block:
+            headers["x-credits-charged"] = str(block["credits_charged"])
+            headers["x-credits-balance"] = str(block["balance"])
+        await send_json(self._exchange, outcome.status, last, headers)
+
+    async def fail(self, error: ApiError, outcome: Outcome | None = None) -> None:
+        """The error as the whole answer, or as the event that ends a stream already begun."""
+        if self._exchange.started:
+            await self._exchange.end(error.event())
+            return
+        headers = error.headers() | (self._headers(outcome) if outcome else {})
+        await send_json(self._exchange, error.status, error.body(), headers)
+
+    def _headers(self, outcome: Outcome) -> dict[str, str]:
+        elapsed = clock.monotonic() - self._ticket.call.began
+        overhead = max(0.0, elapsed - outcome.upstream_seconds)
+        return quota_headers(self._ticket.quota) | {
+            "openai-processing-ms": str(round(elapsed * 1000)),
+            "x-gateway-overhead-ms": f"{overhead * 1000:.1f}",
+            "x-attempts": str(len(outcome.attempts)),
+        }
+
+    def _charge_block(self, receipt: Receipt) -> dict[str, int | None] | None:
+        if not self._ticket.pays_credits:
+            return None
+        return {"credits_charged": receipt.amount, "balance": receipt.balance}

@@ -1,0 +1,119 @@
+"""The journey of a call, top to bottom. Everything else in this package is one of its steps."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+
+from bsod.lib import clock
+from bsod.lib.steps import step
+from bsod.lib.terms import EndReason
+from proxy.errors import ApiError, Code
+from proxy.gateway import local
+from proxy.gateway.answer import Answer, send_error
+from proxy.gateway.call import caller_of, early, read_call, read_head
+from proxy.gateway.dispatch import Dispatch
+from proxy.gateway.exchange import ClientGone, Exchange
+from proxy.gateway.journey import Call, Outcome, Ticket
+from proxy.gateway.leash import Leash, Why
+from proxy.gateway.plane import MOST_ORPHANS, Gateway
+from proxy.routes import Close, Route
+
+log = logging.getLogger("bsod.gateway")
+_WATCH_AFTER = 1.0  # seconds a call that is not streamed runs before its client is watched
+
+
+async def serve(
+    gateway: Gateway, route: Route, params: Mapping[str, str], exchange: Exchange
+) -> None:
+    """Answer one request. Every refusal on the way is an ApiError and ends here."""
+    try:
+        if route.close is Close.FREE:
+            await local.answer(gateway, route, params, exchange)
+            return
+        call = await take(gateway, route, exchange)
+        ticket = await gateway.admit(call)
+        answer = Answer(exchange, ticket)
+        outcome = await relay(gateway, ticket, answer, exchange)
+        await finish(gateway, ticket, answer, outcome)
+    except ClientGone:
+        return
+    except ApiError as error:
+        await send_error(exchange, error)
+    except Exception:
+        log.exception("request %s failed", exchange.id)
+        if not exchange.started:
+            await send_error(exchange, broken())
+    finally:
+        exchange.finish()
+
+
+@step("read")
+async def take(gateway: Gateway, route: Route, exchange: Exchange) -> Call:
+    """Read the request. A large body waits until its key is known to be good."""
+    head = read_head(exchange)
+    caller = caller_of(head)
+    if gateway.draining:
+        raise ApiError(Code.SHUTTING_DOWN, "This server is being restarted.", retry_after=1)
+    if not early(head):
+        await gateway.check(caller, route.permission)
+    return await read_call(exchange, route, head, caller)
+
+
+@step("relay")
+async def relay(
+    gateway: Gateway, ticket: Ticket, answer: Answer, exchange: Exchange
+) -> Outcome:
+    """The provider's part; it never raises, for its entry is open and must be closed."""
+    with gateway.leash() as leash:
+        parting = _Parting(gateway, leash)
+        timer = None
+        if ticket.call.stream:
+            exchange.on_gone(lambda: leash.pull(Why.GONE))
+        else:
+            loop = asyncio.get_running_loop()
+            timer = loop.call_later(_WATCH_AFTER, exchange.on_gone, parting.left)
+        try:
+            return await Dispatch(gateway, ticket, answer, leash).run()
+        except Exception:
+            log.exception("request %s failed while its provider was asked", ticket.call.id)
+            return Outcome(EndReason.UPSTREAM_ERROR, (), error=broken(), status=500)
+        finally:
+            parting.over()
+            if timer:
+                timer.cancel()
+
+
+class _Parting:
+    """A client that leaves a call that is not streamed: finished without him, within bounds."""
+
+    def __init__(self, gateway: Gateway, leash: Leash) -> None:
+        self._gateway, self._leash, self._counted = gateway, leash, 0
+
+    def left(self) -> None:
+        if self._gateway.orphans >= MOST_ORPHANS:
+            self._leash.pull(Why.GONE)
+        else:
+            self._counted = 1
+            self._gateway.orphans += 1
+
+    def over(self) -> None:
+        self._gateway.orphans -= self._counted
+
+
+@step("finish")
+async def finish(gateway: Gateway, ticket: Ticket, answer: Answer, outcome: Outcome) -> None:
+    """Close, then say the last word: nothing is answered before its entry is durable."""
+    latency = round((clock.monotonic() - ticket.call.began) * 1000)
+    try:
+        receipt = await gateway.settle(ticket, outcome, outcome.status, latency, answer.started)
+    except ApiError as error:
+        await answer.fail(error)
+        return
+    await answer.finish(outcome, receipt)
+
+
+def broken() -> ApiError:
+    return ApiError(
+        Code.INTERNAL_ERROR,
+        "We broke something. Your quota is untouched. Quote the x-request-id when you tell us.",
+    )

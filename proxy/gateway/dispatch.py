@@ -1,0 +1,129 @@
+"""Choosing keys for a call until one answers: at most three, quickly, never after a first byte."""
+
+from collections.abc import Sequence
+
+from django.conf import settings
+
+from bsod.lib.clock import monotonic
+from bsod.lib.terms import Blame, EndReason
+from proxy.errors import ApiError, Code
+from proxy.gateway.answer import Answer
+from proxy.gateway.batch import Learn
+from proxy.gateway.journey import Attempt, Outcome, Ticket
+from proxy.gateway.leash import Leash, Vigil
+from proxy.gateway.plane import Gateway
+from proxy.gateway.relay import Attempting, Ended, unavailable
+from proxy.pool import Lease, NoKey, retry_after
+from proxy.providers.base import Asked
+
+MOST_ATTEMPTS = 3
+QUICK = 20.0  # seconds within which another key may be tried
+
+
+class Dispatch:
+    """The provider's part of one call."""
+
+    def __init__(self, gateway: Gateway, ticket: Ticket, answer: Answer, leash: Leash) -> None:
+        self._gateway, self._ticket, self._answer, self._leash = gateway, ticket, answer, leash
+        self._attempts: list[Attempt] = []
+        self._began = monotonic()
+
+    async def run(self) -> Outcome:
+        """Try keys; returns how it ended, whatever happened."""
+        call = self._ticket.call
+        silence = settings.STREAM_SILENCE if call.stream else settings.CALL_SILENCE
+        every = settings.KEEPALIVE_EVERY if call.stream else float("inf")
+        longest = settings.STREAM_LONGEST if call.stream else float("inf")
+        vigil = Vigil(self._leash, silence, longest, every, self._answer.comment)
+        try:
+            return await self._try_keys(vigil)
+        finally:
+            vigil.stop()
+
+    async def _try_keys(self, vigil: Vigil) -> Outcome:
+        last: Ended | None = None
+        while True:
+            tried = [attempt.key for attempt in self._attempts]
+            lease = self._gateway.pool.lease(
+                self._ticket.model, self._ticket.account, tried, monotonic()
+            )
+            if isinstance(lease, NoKey):
+                return self._outcome(last or nobody(lease))
+            vigil.restart()
+            try:
+                last = await self._attempt(lease, vigil)
+            finally:
+                self._gateway.pool.release(lease)
+            self._note(lease, last)
+            if last.final or not self._another(last):
+                return self._outcome(last)
+
+    def _another(self, last: Ended) -> bool:
+        quick = monotonic() - self._began < QUICK or last.end is EndReason.TIMEOUT
+        return quick and len(self._attempts) < MOST_ATTEMPTS
+
+    async def _attempt(self, lease: Lease, vigil: Vigil) -> Ended:
+        number = len(self._attempts) + 1
+        place = (lease.key.provider, self._ticket.model.name)
+        asked = self._asked(lease, ask_usage=place not in self._gateway.no_usage)
+        ended = await self._go(lease, vigil, asked, number)
+        if ended.refuses_usage and asked.stream and asked.ask_usage:
+            self._gateway.no_usage.add(place)
+            return await self._go(lease, vigil, self._asked(lease, ask_usage=False), number)
+        return ended
+
+    async def _go(self, lease: Lease, vigil: Vigil, asked: Asked, number: int) -> Ended:
+        return await Attempting(
+            self._gateway.client, self._ticket, self._answer, self._leash, vigil, number
+        ).run(lease, asked)
+
+    def _asked(self, lease: Lease, *, ask_usage: bool) -> Asked:
+        ticket, call = self._ticket, self._ticket.call
+        return Asked(
+            path=call.route.upstream,
+            body=call.body,
+            stream=call.stream,
+            upstream_model=lease.offer.upstream_id,
+            model=call.model,
+            limit=ticket.limit,
+            choices=call.choices,
+            wants_usage=call.wants_usage,
+            ask_usage=ask_usage,
+            user=ticket.user,
+            headers=call.forwarded,
+        )
+
+    def _note(self, lease: Lease, ended: Ended) -> None:
+        """Remember the attempt; what failed is told to the pool at once."""
+        attempt = Attempt(
+            lease.key.provider, lease.key.id, self._ticket.model.name, ended.blame, ended.wait
+        )
+        self._attempts.append(attempt)
+        if ended.blame not in (Blame.NOBODY, Blame.CLIENT):
+            self._gateway.tell(Learn(attempt))
+
+    def _outcome(self, ended: Ended) -> Outcome:
+        attempts: Sequence[Attempt] = tuple(self._attempts)
+        first = ended.first_byte
+        spent = (first or monotonic()) - self._began if attempts else 0.0
+        status = ended.error.status if ended.error else 200
+        return Outcome(
+            ended.end, attempts, ended.reader, ended.error, first, spent, status
+        )
+
+
+def nobody(none: NoKey) -> Ended:
+    """No key was even tried."""
+    if not none.exists:
+        error = ApiError(Code.NO_UPSTREAM, "No provider here can serve this model just now.",
+                         retry_after=60)  # fmt: skip
+    elif none.limited:
+        wait = retry_after(none.wait)
+        error = ApiError(
+            Code.UPSTREAM_RATE_LIMITED,
+            f"Every key waits for the provider's rate limit. Try again in {wait} s.",
+            retry_after=wait,
+        )
+    else:
+        error = unavailable(retry_after(none.wait))
+    return Ended(Blame.CLIENT, EndReason.UPSTREAM_ERROR, error, final=True)

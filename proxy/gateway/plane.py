@@ -1,0 +1,162 @@
+"""One process's data plane: its connections, its pool, its line to the ledger, its live calls."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Coroutine, Iterator
+from typing import Any
+
+from django.conf import settings
+
+from accounts.keys.identity import Identity
+from bsod.lib.groupcommit import GroupCommit, Unavailable
+from bsod.lib.http import Client
+from bsod.lib.steps import step
+from bsod.lib.terms import EndReason, Permission
+from proxy.errors import ApiError, Code
+from proxy.gateway import closing
+from proxy.gateway.batch import Admit, Batch, Check, Closing, Op
+from proxy.gateway.journey import Call, Caller, Outcome, Receipt, Ticket
+from proxy.gateway.leash import Leash, Why
+from proxy.pool import Pool
+from quotas.processes import Heart, Watch
+
+log = logging.getLogger("bsod.gateway")
+MOST_ORPHANS = 100  # calls that may be finished without their client (SPEC §3)
+
+
+class Gateway:
+    """Opened on the event loop after fork, closed when the process ends."""
+
+    def __init__(self) -> None:
+        self.pool = Pool()
+        self.no_usage: set[tuple[int, str]] = set()
+        """(provider, model) that refuse `stream_options`."""
+        self.draining = False
+        self.orphans = 0
+        self._heart, self._watch = Heart(), Watch()
+        self._batch = Batch(self._heart, self.pool)
+        self.ledger: GroupCommit[Op] = GroupCommit(
+            self._batch.run,
+            self._heart.landed,
+            self._tick,
+            self._orphaned,
+            every=settings.LEDGER_BEAT,
+            patience=settings.LEDGER_PATIENCE,
+        )
+        self._leashes: set[Leash] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def open(self) -> None:
+        self.client = Client(settings.CONNECT_TIMEOUT)
+        self.ledger.start()
+
+    async def close(self) -> None:
+        """Wait for what runs, then leave the ledger in order."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=25)
+        await self.ledger.stop()
+        await self.client.close()
+        with contextlib.suppress(Exception):
+            # Best effort: a row left behind is buried by whoever watches.
+            await asyncio.to_thread(self._heart.stop)
+
+    async def drain(self, seconds: float) -> None:
+        """Going down: take nothing new on, let streams end, cut them after `seconds`."""
+        self.draining = True
+        await asyncio.sleep(seconds)
+        for leash in list(self._leashes):
+            leash.pull(Why.DRAIN)
+
+    @property
+    def ready(self) -> bool:
+        return self.ledger.healthy and not self.draining
+
+    def detach(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        """Run a call in a task of its own: a client that leaves cannot cancel it."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    @contextlib.contextmanager
+    def leash(self) -> Iterator[Leash]:
+        """A leash that a shutdown can pull."""
+        leash = Leash()
+        self._leashes.add(leash)
+        try:
+            yield leash
+        finally:
+            self._leashes.discard(leash)
+
+    # ---- the ledger
+
+    async def check(self, caller: Caller, permission: Permission | None) -> Identity:
+        """Who is this? ApiError 401 or 403."""
+        found: Identity = await self._ask(Check(caller, permission))
+        return found
+
+    @step("admit")
+    async def admit(self, call: Call) -> Ticket:
+        """Open the call's entry, durably. ApiError with any refusal of SPEC §4."""
+        ticket: Ticket = await self._ask(Admit(call))
+        return ticket
+
+    async def _ask(self, op: Op) -> Any:
+        try:
+            return await self.ledger.submit(op).future
+        except Unavailable:
+            raise quota_unavailable() from None
+
+    def tell(self, op: Op) -> None:
+        """Something the ledger must take, that nobody waits for."""
+        self.ledger.submit(op, must=True).future.add_done_callback(_forget)
+
+    @step("close")
+    async def settle(self, ticket: Ticket, outcome: Outcome, status: int, latency_ms: int,
+                     sent: bool) -> Receipt:  # fmt: skip
+        """Close the entry. When the database stays away for CLOSE_PATIENCE seconds the client
+        is told so (ApiError 503) and the close goes on without it: at 0 when nothing was sent."""
+        op = Closing(ticket, outcome, closing.charge(ticket, outcome), status, latency_ms)
+        item = self.ledger.submit(op, must=True)
+        loop = asyncio.get_running_loop()
+
+        def give_up() -> None:
+            nonlocal timer
+            if item.running:
+                # Its batch is being committed this moment: that outcome must not be guessed.
+                timer = loop.call_later(0.1, give_up)
+            elif not item.future.done():
+                op.void = not sent
+                item.future.set_exception(quota_unavailable())
+
+        timer = loop.call_later(settings.CLOSE_PATIENCE, give_up)
+        try:
+            receipt: Receipt = await item.future
+            return receipt
+        except Unavailable:
+            raise quota_unavailable() from None
+        finally:
+            timer.cancel()
+
+    def _orphaned(self, op: Op, result: Any) -> None:
+        """An admission that came through after its caller had given up: nothing was called."""
+        if isinstance(result, Ticket):
+            outcome = Outcome(EndReason.UPSTREAM_ERROR, ())
+            self.tell(Closing(result, outcome, closing.FREE, 503, 0))
+
+    def _tick(self) -> None:
+        self._heart.register()
+        self.ledger.beat()
+        self._watch.look(self._heart.id)
+
+
+def _forget(future: "asyncio.Future[Any]") -> None:
+    if not future.cancelled() and future.exception():
+        log.error("the ledger did not take a notice: %s", future.exception())
+
+
+def quota_unavailable() -> ApiError:
+    return ApiError(
+        Code.QUOTA_UNAVAILABLE, "quota check temporarily unavailable", retry_after=1
+    )

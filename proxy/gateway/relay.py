@@ -1,0 +1,233 @@
+"""One attempt at a provider: send, judge, and carry the answer to the client as it comes.
+
+Laws: a byte goes on as soon as it is there, and waiting for a slow client is the back-pressure.
+After the first byte there is no other attempt. The end of a stream waits for the close. A client
+that leaves is noticed at once, whatever we were waiting for, and the provider sees us leave too.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from bsod.lib import http
+from bsod.lib.clock import monotonic
+from bsod.lib.terms import Blame, EndReason
+from proxy.errors import ApiError, Code
+from proxy.gateway.answer import Answer
+from proxy.gateway.journey import Ticket
+from proxy.gateway.leash import Interrupted, Leash, Vigil, Why
+from proxy.pool import Lease
+from proxy.providers.base import (
+    Asked,
+    Malformed,
+    StreamReader,
+    UpstreamFault,
+    Verdict,
+    WholeReader,
+)
+
+MOST_JSON = 64_000_000  # bytes of a whole reply (SPEC §4)
+MOST_ERROR = 65_536  # bytes of an error body that are looked at
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How an attempt ended. `final`: there is no other attempt, whatever keys are left."""
+
+    blame: Blame
+    end: EndReason
+    error: ApiError | None = None
+    reader: StreamReader | WholeReader | None = None
+    first_byte: float | None = None
+    wait: float | None = None
+    final: bool = False
+    refuses_usage: bool = False
+
+
+class Attempting:
+    """An attempt in progress."""
+
+    def __init__(
+        self,
+        client: http.Client,
+        ticket: Ticket,
+        answer: Answer,
+        leash: Leash,
+        vigil: Vigil,
+        number: int,
+    ) -> None:
+        self._client, self._ticket, self._answer = client, ticket, answer
+        self._leash, self._vigil, self._number = leash, vigil, number
+        self._first: float | None = None
+        self._reader: StreamReader | WholeReader | None = None
+
+    async def run(self, lease: Lease, asked: Asked) -> Ended:
+        """Do it. Every way a provider can fail ends here, in a value."""
+        reply: http.Reply | None = None
+        try:
+            reply = await self._open(lease, asked)
+            if not 200 <= reply.status < 300:
+                return await self._refused(lease, reply)
+            if reply.headers.get("content-encoding", "identity") != "identity":
+                raise Malformed("the body is encoded although it was not to be")
+            return await self._success(lease, asked, reply)
+        except Interrupted as interrupted:
+            return self._interrupted(interrupted.why)
+        except http.Unreachable:
+            return Ended(Blame.CONNECT, EndReason.UPSTREAM_ERROR, unavailable())
+        except http.Broken:
+            return self._broken(Code.UPSTREAM_TRUNCATED, "The provider's reply broke off.")
+        except TooLarge:
+            return self._broken(Code.UPSTREAM_TOO_LARGE, "The provider's reply was too large.")
+        except Malformed:
+            return self._broken(Code.UPSTREAM_ERROR, "The provider's reply made no sense.")
+        except UpstreamFault:
+            return self._broken(Code.UPSTREAM_ERROR, "The provider failed while answering.")
+        finally:
+            if reply:
+                reply.abort()
+
+    async def _open(self, lease: Lease, asked: Asked) -> http.Reply:
+        key = lease.key
+        out = key.adapter.prepare(asked, key.secret)
+        with self._leash:
+            return await self._client.open(
+                out.method, key.base_url + out.target, out.headers, out.body, key.proxy_url
+            )
+
+    async def _success(self, lease: Lease, asked: Asked, reply: http.Reply) -> Ended:
+        if asked.stream and "json" not in reply.headers.get("content-type", ""):
+            return await self._stream(lease.key.adapter.stream_reader(asked), reply)
+        return await self._whole(lease.key.adapter.whole_reader(asked), reply)
+
+    async def _whole(self, reader: WholeReader, reply: http.Reply) -> Ended:
+        data = await self._collect(reply, MOST_JSON)
+        reader.whole(data)
+        reply.release()
+        self._reader, self._first = reader, monotonic()
+        return self._completed()
+
+    async def _collect(self, reply: http.Reply, most: int) -> bytes:
+        parts, size = [], 0
+        with self._leash:
+            while part := await reply.read():
+                self._vigil.heard = self._vigil.spoke = asyncio.get_running_loop().time()
+                size += len(part)
+                if size > most:
+                    raise TooLarge
+                parts.append(part)
+        return b"".join(parts)
+
+    async def _stream(self, reader: StreamReader, reply: http.Reply) -> Ended:
+        self._reader = reader
+        vigil, leash, answer, loop = self._vigil, self._leash, self._answer, asyncio.get_running_loop()
+        while True:
+            with leash:
+                data = await reply.read()
+            if not data:
+                break
+            vigil.heard = loop.time()
+            out = reader.feed(data)
+            if not out:
+                continue
+            if self._first is None:
+                self._first = monotonic()
+            vigil.writing = True
+            with leash:
+                await answer.write(out, self._number)
+            vigil.writing = False
+            vigil.spoke = loop.time()
+        if not reader.complete:
+            raise http.Broken
+        reply.release()
+        return self._completed()
+
+    def _completed(self) -> Ended:
+        return Ended(
+            Blame.NOBODY, EndReason.COMPLETED, None, self._reader, self._first, final=True
+        )
+
+    async def _refused(self, lease: Lease, reply: http.Reply) -> Ended:
+        """A status other than 2xx. Only the client's own fault is passed on."""
+        head = await self._head(reply)
+        verdict = lease.key.adapter.judge(reply.status, reply.headers, head)
+        if verdict.blame is Blame.CLIENT:
+            error = passed_on(reply.status, verdict, lease.key.secret)
+            return Ended(
+                Blame.CLIENT, EndReason.UPSTREAM_ERROR, error, final=True,
+                refuses_usage=verdict.refuses_usage,
+            )  # fmt: skip
+        return Ended(
+            verdict.blame, EndReason.UPSTREAM_ERROR, error_for(verdict), wait=verdict.wait
+        )
+
+    async def _head(self, reply: http.Reply) -> bytes:
+        """The beginning of an error body: more than that is nobody's business."""
+        head = b""
+        with self._leash:
+            while len(head) < MOST_ERROR and (part := await reply.read()):
+                head += part
+            else:
+                if len(head) < MOST_ERROR:
+                    reply.release()
+        return head[:MOST_ERROR]
+
+    def _broken(self, code: Code, message: str) -> Ended:
+        """The provider failed; after the first byte that is the end."""
+        return Ended(
+            Blame.FAILURE,
+            EndReason.UPSTREAM_ERROR,
+            ApiError(code, message, retry_after=None if self._first else 1),
+            self._reader if self._first else None,
+            self._first,
+            final=self._first is not None,
+        )
+
+    def _interrupted(self, why: Why) -> Ended:
+        if why is Why.GONE:
+            blame = Blame.NOBODY if self._first else Blame.CLIENT
+            return Ended(blame, EndReason.CLIENT_GONE, None, self._reader, self._first, final=True)
+        if why is Why.DRAIN:
+            error = ApiError(Code.SHUTTING_DOWN, "This server is being restarted.", retry_after=1)
+            return Ended(
+                Blame.CLIENT, EndReason.TIMEOUT, error, self._reader, self._first, final=True
+            )
+        error = ApiError(Code.UPSTREAM_TIMEOUT, "The provider did not answer in time.")
+        final = why is Why.TOO_LONG or self._first is not None or not self._ticket.call.stream
+        reader = self._reader if self._first else None
+        return Ended(Blame.FAILURE, EndReason.TIMEOUT, error, reader, self._first, final=final)
+
+
+class TooLarge(Exception):
+    """A reply outgrew its cap."""
+
+
+def unavailable(retry_after: int = 5) -> ApiError:
+    return ApiError(
+        Code.UPSTREAM_UNAVAILABLE,
+        "No key of the provider answers just now. Try again, or pick another model.",
+        retry_after=retry_after,
+    )
+
+
+def error_for(verdict: Verdict) -> ApiError:
+    """What the client is told when no other key can help."""
+    if verdict.blame is Blame.RATE_LIMIT:
+        wait = max(1, round(verdict.wait or 5))
+        return ApiError(
+            Code.UPSTREAM_RATE_LIMITED,
+            f"Every key waits for the provider's rate limit. Try again in {wait} s.",
+            retry_after=wait,
+        )
+    if verdict.blame in (Blame.AUTH, Blame.BILLING):
+        return unavailable(60)
+    return ApiError(Code.UPSTREAM_ERROR, "The provider failed.", retry_after=1)
+
+
+def passed_on(status: int, verdict: Verdict, secret: str) -> ApiError:
+    """The provider's own refusal of the request, in our shape, without its account or key."""
+    extra: Mapping[str, str] = {"code": verdict.code} if verdict.code else {}
+    message = verdict.message.replace(secret, "…") if secret else verdict.message
+    return ApiError(
+        Code.UPSTREAM_REFUSED, message, param=verdict.param, extra=extra, status=status
+    )

@@ -1,0 +1,133 @@
+"""Providers, their keys and rests, the catalogue of models. The admin's and the pool's tables."""
+
+from django.db import models
+from django.db.models import Q
+
+from bsod.lib import clock, ids
+from bsod.lib.terms import Modality, RestReason, Tier
+
+
+def choices(words: type) -> list[tuple[str, str]]:
+    return [(str(word), str(word)) for word in words]  # type: ignore[attr-defined]  # an enum
+
+
+class PoolState(models.Model):
+    """One row: a number that grows with every change of the pool. Each batch reads it."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    generation = models.BigIntegerField(default=1)
+
+    def __str__(self) -> str:
+        return f"generation {self.generation}"
+
+
+class Provider(models.Model):
+    """Somewhere models are served: an adapter's kind and a base URL."""
+
+    slug = models.SlugField(unique=True, max_length=40)
+    kind = models.CharField(max_length=20)
+    base_url = models.URLField(max_length=300)
+    proxy_url = models.CharField(max_length=300, blank=True)
+    catch_all = models.BooleanField(default=False, help_text="Takes model ids nobody lists")
+    failures = models.PositiveIntegerField(default=0, editable=False)
+    synced_at = models.DateTimeField(null=True, blank=True, editable=False)
+    created_at = models.DateTimeField(default=clock.now, editable=False)
+    deleted_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    class Meta:
+        ordering = ["slug"]
+
+    def __str__(self) -> str:
+        return self.slug
+
+
+class ProviderKey(models.Model):
+    """A secret of a provider, sealed by the vault under this row's `uid`."""
+
+    uid = models.CharField(max_length=26, unique=True, default=ids.ulid, editable=False)
+    provider = models.ForeignKey(Provider, models.PROTECT, related_name="keys")
+    sealed = models.TextField(editable=False)
+    fingerprint = models.CharField(max_length=64, editable=False)
+    last4 = models.CharField(max_length=4, editable=False)
+    failures = models.PositiveIntegerField(default=0, editable=False)
+    created_at = models.DateTimeField(default=clock.now, editable=False)
+    deleted_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["provider", "fingerprint"], name="provider_key_once_a_provider"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.provider} …{self.last4}"
+
+
+class Rest(models.Model):
+    """Something of the pool is left alone: a provider, a key, or a key for one model.
+
+    `until` set: it ends by the clock. NULL: it ends by a successful probe, due at `probe_at`.
+    """
+
+    provider = models.ForeignKey(Provider, models.CASCADE, related_name="rests")
+    key = models.ForeignKey(ProviderKey, models.CASCADE, null=True, related_name="rests")
+    model = models.CharField(max_length=256, default="", blank=True)
+    reason = models.CharField(max_length=20, choices=choices(RestReason))
+    until = models.DateTimeField(null=True)
+    probe_at = models.DateTimeField(null=True)
+    step = models.PositiveIntegerField(default=0)
+    created_at = models.DateTimeField(default=clock.now)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["key", "model"], condition=Q(key__isnull=False), name="rest_one_a_key"
+            ),
+            models.UniqueConstraint(
+                fields=["provider"], condition=Q(key__isnull=True), name="rest_one_a_provider"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.key or self.provider} {self.model} {self.reason}"
+
+
+class Model(models.Model):
+    """A model of the catalogue, whoever offers it. Prices in credits."""
+
+    name = models.CharField(max_length=256, unique=True)
+    modality = models.CharField(max_length=20, choices=choices(Modality), default=Modality.TEXT)
+    tier = models.CharField(max_length=10, choices=choices(Tier), default=Tier.BASE)
+    context_window = models.PositiveIntegerField(null=True, blank=True)
+    max_output = models.PositiveIntegerField(null=True, blank=True)
+    credits_per_1k_input = models.PositiveIntegerField(default=0)
+    credits_per_1k_output = models.PositiveIntegerField(default=0)
+    credits_per_call = models.PositiveBigIntegerField(default=0)
+    shutdown_date = models.DateField(null=True, blank=True)
+    overridden = models.BooleanField(default=False, help_text="Edited here: syncs leave it alone")
+    created_at = models.DateTimeField(default=clock.now, editable=False)
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Offer(models.Model):
+    """A provider lists a model, under the id the provider calls it by."""
+
+    model = models.ForeignKey(Model, models.CASCADE, related_name="offers")
+    provider = models.ForeignKey(Provider, models.CASCADE, related_name="offers")
+    upstream_id = models.CharField(max_length=256)
+    gone_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["model", "provider"], name="offer_once"),
+            models.CheckConstraint(condition=~Q(upstream_id=""), name="offer_has_an_id"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.provider}: {self.upstream_id}"

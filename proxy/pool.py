@@ -1,0 +1,234 @@
+"""The key pool in memory: which key serves a call, and which are left alone.
+
+A snapshot of the database's rows, read anew whenever `PoolState.generation` has grown (every
+batch of the ledger looks). Leases are counted here; rests are decided in `rests.py`. Waiting is
+measured by the monotonic clock, so that a clock set back cannot keep a key asleep.
+"""
+
+import logging
+from collections import Counter, OrderedDict
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from math import ceil
+
+from django.conf import settings
+from django.db.models import F
+
+from bsod.lib import clock
+from bsod.lib.terms import Modality, RestReason, Tier
+from bsod.lib.vault import Vault, VaultError
+from proxy.catalogue import Catalogue, ModelInfo, OfferInfo, Traits
+from proxy.models import Model, Offer, PoolState, Provider, ProviderKey, Rest
+from proxy.providers.base import Adapter
+from proxy.providers.registry import ADAPTERS
+
+log = logging.getLogger("bsod.pool")
+_REMEMBERED = 10_000  # users whose last key is remembered, for their prompt caches
+_NEAR = 2  # open calls by which that key may be busier than the idlest
+
+
+@dataclass(frozen=True, slots=True)
+class PoolKey:
+    """A live secret and where it is spent."""
+
+    id: int
+    provider: int
+    adapter: Adapter
+    base_url: str
+    proxy_url: str
+    secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Rested:
+    """Until when (monotonic seconds; None: until a probe passes), and why."""
+
+    until: float | None
+    reason: str
+
+    def holds(self, now: float) -> bool:
+        return self.until is None or self.until > now
+
+
+Scope = tuple[int | None, int | None, str]
+"""(provider, None, ""), (None, key, "") or (None, key, model)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    generation: int
+    catalogue: Catalogue
+    slugs: dict[int, str]
+    keys: dict[int, list[PoolKey]]
+    """Keys by provider, oldest first."""
+    rests: dict[Scope, Rested]
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A key held for one attempt."""
+
+    key: PoolKey
+    offer: OfferInfo
+
+
+@dataclass(frozen=True, slots=True)
+class NoKey:
+    """Nobody can serve just now. `wait` is the earliest return, in seconds, where it is known."""
+
+    wait: float | None
+    limited: bool
+    """Every key waits for the provider's own rate limit."""
+    exists: bool
+    """There is at least one key that could serve the model at another time."""
+
+
+class Pool:
+    def __init__(self) -> None:
+        self.snapshot = Snapshot(0, Catalogue([], {}), {}, {}, {})
+        self._open: Counter[int] = Counter()
+        self._last: OrderedDict[int, int] = OrderedDict()
+
+    def refresh(self, generation: int) -> None:
+        """Read the pool again if it has changed. Runs on the ledger's thread."""
+        if generation != self.snapshot.generation:
+            self.snapshot = load(generation)
+
+    def lease(
+        self, model: ModelInfo, account: int, tried: Collection[int], now: float
+    ) -> Lease | NoKey:
+        """The key for the next attempt: the account's last one while it is nearly the idlest."""
+        candidates = list(self._candidates(model))
+        live = [
+            lease
+            for lease in candidates
+            if lease.key.id not in tried and not self._rest(lease, model.name, now)
+        ]
+        if not live:
+            return self._none(candidates, model.name, now)
+        idlest = min(live, key=lambda lease: self._open[lease.key.id])
+        last = self._last.get(account)
+        near = self._open[idlest.key.id] + _NEAR
+        chosen = next(
+            (x for x in live if x.key.id == last and self._open[last] <= near), idlest
+        )
+        self._open[chosen.key.id] += 1
+        self._last[account] = chosen.key.id
+        self._last.move_to_end(account)
+        if len(self._last) > _REMEMBERED:
+            self._last.popitem(last=False)
+        return chosen
+
+    def release(self, lease: Lease) -> None:
+        self._open[lease.key.id] -= 1
+        if not self._open[lease.key.id]:
+            del self._open[lease.key.id]
+
+    def rest(self, scope: Scope, rested: Rested) -> None:
+        """Leave something alone at once; its row follows with the call's close."""
+        self.snapshot.rests[scope] = rested
+
+    def available(self, model: ModelInfo, now: float) -> bool:
+        return any(not self._rest(lease, model.name, now) for lease in self._candidates(model))
+
+    def _candidates(self, model: ModelInfo) -> Iterable[Lease]:
+        for offer in model.offers:
+            for key in self.snapshot.keys.get(offer.provider, ()):
+                yield Lease(key, offer)
+
+    def _rest(self, lease: Lease, model: str, now: float) -> Rested | None:
+        rests = self.snapshot.rests
+        if not rests:
+            return None
+        key = lease.key
+        for scope in ((key.provider, None, ""), (None, key.id, ""), (None, key.id, model)):
+            rested = rests.get(scope)
+            if rested and rested.holds(now):
+                return rested
+        return None
+
+    def _none(self, candidates: list[Lease], model: str, now: float) -> NoKey:
+        rests = [rest for lease in candidates if (rest := self._rest(lease, model, now))]
+        ends = [rest.until - now for rest in rests if rest.until is not None]
+        limited = bool(rests) and all(rest.reason == RestReason.RATE_LIMIT for rest in rests)
+        return NoKey(min(ends, default=None), limited, bool(candidates))
+
+
+def retry_after(wait: float | None, default: int = 30) -> int:
+    """Whole seconds to wait, at least one."""
+    return default if wait is None else max(1, ceil(wait))
+
+
+def bump() -> None:
+    """Tell every process to read the pool again. Call it in the transaction of the change."""
+    PoolState.objects.filter(id=1).update(generation=F("generation") + 1)
+
+
+def vault() -> Vault:
+    return Vault(settings.VAULT_KEYS)
+
+
+def load(generation: int) -> Snapshot:
+    """Read the pool's tables."""
+    providers = list(Provider.objects.filter(deleted_at=None))
+    slugs = {provider.pk: provider.slug for provider in providers}
+    keys = {provider.pk: _keys(provider) for provider in providers}
+    catalogue = Catalogue(_models(slugs), slugs)
+    catalogue.catch_all(provider.pk for provider in providers if provider.catch_all)
+    return Snapshot(generation, catalogue, slugs, keys, _rests())
+
+
+def _keys(provider: Provider) -> list[PoolKey]:
+    adapter = ADAPTERS.get(provider.kind)
+    if adapter is None:
+        log.error("provider %s is of unknown kind %s", provider.slug, provider.kind)
+        return []
+    opener, keys = vault(), []
+    for row in ProviderKey.objects.filter(provider=provider, deleted_at=None).order_by("id"):
+        try:
+            secret = opener.open(row.uid, row.sealed)
+        except VaultError as error:
+            # Never sent: a ciphertext or another row's secret must not reach a provider.
+            log.error("provider key %s cannot be used: %s", row.pk, error)
+            continue
+        keys.append(
+            PoolKey(
+                row.pk, provider.pk, adapter, provider.base_url.rstrip("/"), provider.proxy_url,
+                secret,
+            )
+        )  # fmt: skip
+    return keys
+
+
+def _models(slugs: dict[int, str]) -> list[ModelInfo]:
+    offers: dict[int, list[OfferInfo]] = {}
+    for row in Offer.objects.filter(gone_at=None, provider__in=slugs).order_by("id"):
+        offers.setdefault(row.model_id, []).append(OfferInfo(row.provider_id, row.upstream_id))
+    return [
+        ModelInfo(
+            row.name,
+            traits(row),
+            tuple(offers[row.pk]),
+            slugs[offers[row.pk][0].provider],
+            clock.unix(row.created_at),
+            row.shutdown_date,
+        )
+        for row in Model.objects.filter(pk__in=offers)
+    ]
+
+
+def traits(row: Model) -> Traits:
+    return Traits(
+        Modality(row.modality), Tier(row.tier), row.context_window, row.max_output,
+        row.credits_per_1k_input, row.credits_per_1k_output, row.credits_per_call,
+    )  # fmt: skip
+
+
+def _rests() -> dict[Scope, Rested]:
+    now, ticks = clock.now(), clock.monotonic()
+    rests: dict[Scope, Rested] = {}
+    for row in Rest.objects.all():
+        scope = (None, row.key_id, row.model) if row.key_id else (row.provider_id, None, "")
+        until = None if row.until is None else ticks + (row.until - now).total_seconds()
+        rests[scope] = Rested(until, row.reason)
+    return rests

@@ -1,0 +1,1 @@
+"""Adapters: pure translations between our shape and what each kind of provider speaks."""

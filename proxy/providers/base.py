@@ -1,0 +1,121 @@
+"""What an adapter is: pure functions between our call and one kind of provider. No ORM, no socket.
+
+`prepare` says what to send, `reader` digests what comes back, `judge` says who is to blame for a
+reply that is no success, `catalog` reads a model list. One contract test runs all adapters.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from bsod.lib.terms import Blame
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What of a call an adapter needs: the route's upstream path and the parsed body."""
+
+    path: str
+    body: Mapping[str, Any]
+    stream: bool
+    upstream_model: str
+    model: str
+    """The name the client asked for: the one the answer must carry."""
+    limit: int | None
+    """Output tokens to allow for each choice; None: say nothing."""
+    choices: int
+    wants_usage: bool
+    """The client asked for usage in the stream, or is always sent it."""
+    ask_usage: bool = True
+    """Ask the provider for usage in the stream; off for those that refuse the field."""
+    user: str = ""
+    """An opaque hash in place of who the client is."""
+    headers: Sequence[tuple[str, str]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Outbound:
+    """A request to a provider. `target` is the path and query, exactly as to be sent."""
+
+    method: str
+    target: str
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+
+
+@dataclass(slots=True)
+class Usage:
+    """Tokens as the provider counted them."""
+
+    prompt: int
+    completion: int
+    cached: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whose fault a reply is. `wait` is in seconds, where the provider named it."""
+
+    blame: Blame
+    wait: float | None = None
+    message: str = ""
+    param: str | None = None
+    code: str | None = None
+    refuses_usage: bool = False
+    """The provider does not know `stream_options`: ask once more without it."""
+
+
+class Malformed(Exception):
+    """The provider's reply breaks its own protocol."""
+
+
+class Reader(Protocol):
+    """Digests one reply, as it comes."""
+
+    usage: Usage | None
+    tier: str | None
+    """The service tier the answer says it came from."""
+
+    @property
+    def produced(self) -> int:
+        """Output tokens delivered so far, estimated by the byte rule."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether the reply has reached its proper end."""
+
+
+class StreamReader(Reader, Protocol):
+    def feed(self, data: bytes) -> bytes:
+        """What of `data` goes to the client now. Raises Malformed, UpstreamFault."""
+
+    def finish(self, extra: Mapping[str, Any] | None) -> bytes:
+        """What was held back until the close: the usage chunk and the end mark."""
+
+
+class WholeReader(Reader, Protocol):
+    def whole(self, data: bytes) -> None:
+        """Take the entire body. Raises Malformed."""
+
+    def finish(self, extra: Mapping[str, Any] | None) -> bytes:
+        """The body for the client."""
+
+
+class UpstreamFault(Exception):
+    """The provider said inside a 200 that it failed."""
+
+
+class Adapter(Protocol):
+    kind: str
+
+    def prepare(self, asked: Asked, secret: str) -> Outbound: ...
+
+    def stream_reader(self, asked: Asked) -> StreamReader: ...
+
+    def whole_reader(self, asked: Asked) -> WholeReader: ...
+
+    def judge(self, status: int, headers: Mapping[str, str], head: bytes) -> Verdict: ...
+
+    def list_models(self, secret: str) -> Outbound: ...
+
+    def catalog(self, payload: Any) -> list[str]: ...

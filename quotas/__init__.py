@@ -1,0 +1,1 @@
+"""The ledger: buckets, balances, entries, and every number shown about them."""

@@ -1,0 +1,108 @@
+"""The rare movements of the ledger: grant, correct, purge. Each is one transaction and one entry."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from django.db import connection
+from django.db.models import Q
+
+from accounts.keys.identity import lock_accounts
+from accounts.models import Account
+from bsod.lib import clock, ids
+from bsod.lib.groupcommit import exclusive
+from bsod.lib.terms import Bucket, EntryKind, EntryState
+from quotas import ledger
+from quotas.draw import Leg
+from quotas.models import Balance, Entry, UsageDay
+
+
+class Impossible(ValueError):
+    """The movement would break a law of the ledger; nothing was changed."""
+
+
+def grant(
+    account: Account, bucket: Bucket, amount: int, expires_at: datetime | None = None
+) -> Balance:
+    """Give an account `amount` units of `bucket`, drawn after its daily cap."""
+    if amount <= 0:
+        raise Impossible("A grant is a positive whole number.")
+    now = clock.now()
+    with exclusive("grant"), connection.cursor() as cursor:
+        lock_accounts(cursor, [account.pk])
+        balance = Balance.objects.create(
+            account=account, bucket=bucket, granted=amount, expires_at=expires_at
+        )
+        _record(account, EntryKind.GRANT, bucket, amount, [Leg(balance.pk, amount)], now)
+    return balance
+
+
+def correct(account: Account, balance: Balance, amount: int) -> Entry:
+    """Move `used` of one balance: positive charges, negative gives back. Entries never change;
+    a correction is an entry of its own."""
+    with exclusive("correct"), connection.cursor() as cursor:
+        lock_accounts(cursor, [account.pk])
+        row = Balance.objects.get(pk=balance.pk, account=account)
+        used = row.used + amount
+        # What purged entries used cannot be given back: nothing is left that says so.
+        if used < row.closed or (
+            row.granted is not None and used + row.reserved > row.granted
+        ):
+            raise Impossible("The balance does not hold that much.")
+        Balance.objects.filter(pk=row.pk).update(used=used)
+        return _record(
+            account, EntryKind.CORRECTION, row.bucket, amount, [Leg(row.pk, amount)], clock.now()
+        )
+
+
+def _record(
+    account: Account, kind: EntryKind, bucket: str, amount: int, legs: list[Leg], now: datetime
+) -> Entry:
+    return Entry.objects.create(
+        id=ids.ulid(),
+        kind=kind,
+        state=EntryState.SETTLED,
+        account=account,
+        bucket=bucket,
+        day=clock.day_of(now),
+        amount=amount,
+        legs=ledger.dump_legs(legs),
+        created_at=now,
+        closed_at=now,
+    )
+
+
+def purge(account: Account, before: datetime | None = None) -> int:
+    """Delete an account's closed entries (all, or those from before a moment) and its usage by
+    day. What they used stays used: the sums go to `closed`, in the same transaction."""
+    gone = Entry.objects.filter(account=account).exclude(state=EntryState.OPEN)
+    days = UsageDay.objects.filter(account=account)
+    if before:
+        gone = gone.filter(created_at__lt=before)
+        days = days.filter(day__lt=clock.day_of(before))
+    with exclusive("purge"), connection.cursor() as cursor:
+        lock_accounts(cursor, [account.pk])
+        sums = used_by(gone.values_list("kind", "legs").iterator())
+        for balance in Balance.objects.filter(id__in=sums):
+            Balance.objects.filter(pk=balance.pk).update(closed=balance.closed + sums[balance.pk])
+        deleted, _ = gone.delete()
+        days.delete()
+    return deleted
+
+
+def prune(before: datetime) -> int:
+    """Delete every account's closed entries from before a moment, an account at a time."""
+    accounts = Account.objects.filter(
+        Q(pk__in=Entry.objects.filter(created_at__lt=before).values("account"))
+    )
+    return sum(purge(account, before) for account in accounts.iterator())
+
+
+def used_by(entries: Iterable[tuple[str, str]]) -> dict[int, int]:
+    """Units each balance has spent, from (kind, legs) of closed entries. Grants spend nothing."""
+    sums: dict[int, int] = {}
+    for kind, legs in entries:
+        if kind == EntryKind.GRANT:
+            continue
+        for balance, amount in ledger.load_legs(legs):
+            sums[balance] = sums.get(balance, 0) + amount
+    return sums

@@ -1,0 +1,154 @@
+"""Which gateway processes live, and the end of the entries of those that do not (DESIGN §4).
+
+Every batch of a process adds one to its row's `beat`. Everybody watches: a beat that stood still
+for `LEDGER_DEAD_AFTER` seconds of the watcher's own monotonic clock is a dead process. Its row
+goes first, so that it cannot commit again; then its open entries are closed at 0, `crashed`.
+"""
+
+import logging
+from collections.abc import Callable, Iterable
+from datetime import datetime
+
+from django.conf import settings
+from django.db import OperationalError, connection
+from django.db.backends.utils import CursorWrapper
+
+from accounts.keys.identity import lock_accounts
+from bsod.lib import clock, ids, sql
+from bsod.lib.groupcommit import ProcessGone, exclusive
+from bsod.lib.steps import step
+from bsod.lib.terms import EndReason, EntryState
+from quotas import ledger
+from quotas.book import Book
+from quotas.draw import Row
+from quotas.models import Balance, Entry, Process
+
+log = logging.getLogger("bsod.ledger")
+_CHUNK = 200
+
+
+class Heart:
+    """This process's own row. Used by the ledger thread alone."""
+
+    def __init__(self) -> None:
+        self.id = ids.ulid()
+        self._beat = 0
+        self._registered = False
+
+    def register(self) -> None:
+        """Insert the row, once; the database may be away at start, so this may be tried again."""
+        if not self._registered:
+            with exclusive("process start"):
+                Process.objects.get_or_create(id=self.id)
+            self._registered = True
+
+    def beat(self) -> None:
+        """First statement of a batch. Raises ProcessGone when others declared us dead."""
+        if not self._registered:
+            raise OperationalError("the process has no row yet")
+        with connection.cursor() as cursor:
+            cursor.execute(sql.update(Process, ("beat",)), (self._beat + 1, self.id))
+            if not cursor.rowcount:
+                raise ProcessGone(self.id)
+        self._beat += 1
+
+    def landed(self) -> bool:
+        """Whether the batch that beat last has been committed."""
+        beat = Process.objects.filter(id=self.id).values_list("beat", flat=True).first()
+        if beat is None:
+            raise ProcessGone(self.id)
+        return beat == self._beat
+
+    def stop(self) -> None:
+        """Leave; entries still open (there should be none) are closed by whoever looks next."""
+        with exclusive("process stop"):
+            Process.objects.filter(id=self.id).delete()
+
+
+class Watch:
+    """The beats of the others, and since when each stands still."""
+
+    def __init__(self, dead_after: float | None = None) -> None:
+        self._dead_after = settings.LEDGER_DEAD_AFTER if dead_after is None else dead_after
+        self._seen: dict[str, tuple[int, float]] = {}
+
+    def look(self, own: str | None = None) -> int:
+        """Declare the silent dead and close what the dead left open; returns entries closed."""
+        now = clock.monotonic()
+        beats = dict(Process.objects.exclude(id=own).values_list("id", "beat"))
+        self._seen = {
+            process: self._seen[process]
+            if process in self._seen and self._seen[process][0] == beat
+            else (beat, now)
+            for process, beat in beats.items()
+        }
+        for process, (beat, since) in self._seen.items():
+            if now - since > self._dead_after:
+                bury(process, beat)
+        return close_orphans()
+
+
+def bury(process: str, beat: int) -> None:
+    """Delete a dead process's row, unless it has beaten since."""
+    with exclusive("bury"):
+        gone, _ = Process.objects.filter(id=process, beat=beat).delete()
+    if gone:
+        log.warning("a process stopped without closing its calls; they are closed at 0")
+
+
+@step("close_orphans")
+def close_orphans() -> int:
+    """Close at 0 every open entry whose process has no row any more."""
+    orphans = Entry.objects.filter(state=EntryState.OPEN, process__isnull=False).exclude(
+        process__in=Process.objects.values("id")
+    )
+    return _close_all(lambda: orphans.values_list("id", "account_id")[:_CHUNK], EntryState.RELEASED)
+
+
+def close_expired(now: datetime) -> int:
+    """Close at 0 every open entry of a job that nobody finished in time."""
+    due = Entry.objects.filter(state=EntryState.OPEN, expires_at__lte=now)
+    return _close_all(lambda: due.values_list("id", "account_id")[:_CHUNK], EntryState.EXPIRED)
+
+
+def _close_all(
+    find: Callable[[], Iterable[tuple[str, int]]], state: EntryState
+) -> int:
+    closed = 0
+    while found := dict(find()):
+        with exclusive("close orphans"), connection.cursor() as cursor:
+            lock_accounts(cursor, set(found.values()))
+            closed += _close(cursor, list(found), state)
+    return closed
+
+
+def _close(cursor: CursorWrapper, wanted: list[str], state: EntryState) -> int:
+    """Release these entries if they are still open; the accounts are locked."""
+    entries = [
+        entry
+        for entry in ledger.read_entries(cursor, wanted).values()
+        if entry.state == EntryState.OPEN
+    ]
+    balances = {leg.balance for entry in entries for leg in entry.legs}
+    book = Book(rows_of(balances))
+    reason = EndReason.CRASHED if state is EntryState.RELEASED else EndReason.TIMEOUT
+    now = clock.now()
+    for entry in entries:
+        book.settle(entry, 0)
+    ledger.write_balances(cursor, book.changed.values())
+    ledger.close_entries(
+        cursor,
+        [ledger.ClosedEntry(entry.id, state, 0, 0, (), now, reason) for entry in entries],
+    )
+    return len(entries)
+
+
+def rows_of(balances: Iterable[int]) -> list[Row]:
+    """Balance rows by id, through the ORM: for rare movements."""
+    return [
+        Row(
+            row.id, row.account_id, row.owner, row.bucket, row.period, row.granted,
+            row.reserved, row.used, row.expires_at,
+        )
+        for row in Balance.objects.filter(id__in=list(balances)).order_by("id")
+    ]  # fmt: skip
