@@ -98,9 +98,11 @@ class Bar:
                 "at_least": self.at_least, "unit": self.unit, "passed": self.passed}
 
 
-def bars(over: Medians, fsync_ms: float, quick: bool, peers: Iterable[str]) -> list[Bar]:
-    """The bars of this run."""
+def bars(over: Medians, fsync_ms: float, quick: bool, targets: Iterable[str]) -> list[Bar]:
+    """The bars of this run; none when ours was not asked."""
     ours = over.get("ours", {})
+    if not ours:
+        return []
     slack = QUICK_SHARE if quick else 1.0
     added = ADDED_P50_MS / slack + ADDED_FSYNCS * fsync_ms
     found = [
@@ -110,10 +112,10 @@ def bars(over: Medians, fsync_ms: float, quick: bool, peers: Iterable[str]) -> l
         Bar("slow streams that failed", ours.get("streams_failed"), 0, False),
         Bar("idle worker, Pss", ours.get("idle_mb"), IDLE_MB, False, " MB"),
     ]
-    if "litellm" in peers:
+    if "litellm" in targets:
         limit = LITELLM_RATIO * slack
         found.insert(0, Bar("requests/s, ours / litellm", ratio(over, "litellm", "rps"), limit, True))
-    if quick:
+    if quick and "floor" in targets:
         share = ratio(over, "floor", "rps")
         found.insert(0, Bar("requests/s, ours / floor", share, QUICK_FLOOR_RATIO, True))
     return found
@@ -122,14 +124,14 @@ def bars(over: Medians, fsync_ms: float, quick: bool, peers: Iterable[str]) -> l
 def ledger_bars(ledger: Row) -> list[Bar]:
     """The ledger's own check, and no answer without its entry.
 
-    A request that was asked but not answered may have an entry (the client did not see the end),
-    so entries may exceed answers by as many as those, and by no more.
+    A request with an unclear end may have an entry (the client did not see how it ended), so
+    entries may exceed answers by as many as those, and by no more.
     """
     surplus = ledger["entries"] - ledger["answered"]
     return [
         Bar("audit_ledger's exit", float(bool(ledger["audit"])), 0, False),
         Bar("answers without an entry", float(max(0, -surplus)), 0, False),
-        Bar("entries without an answer", float(max(0, surplus)), ledger["unanswered"], False),
+        Bar("entries without an answer", float(max(0, surplus)), ledger["unclear"], False),
     ]
 
 

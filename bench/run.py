@@ -87,14 +87,11 @@ def one_round(
 def check_ledger(ours: Ours, rows: list[Row]) -> Row:
     """The ledger's own check, and its entries against the answers that were counted."""
     mine = [row for row in rows if row["target"] == "ours"]
-    refused = sum(count for row in mine for status, count in row.get("status", {}).items()
-                  if status != "200")
     return {
         "audit": ours.audit(),
         "entries": ours.entries() - ours.entries_before,
         "answered": sum(row["answered"] for row in mine),
-        "unanswered": refused + sum(row.get("unanswered", 0) + row.get("errors", 0)
-                                    + row.get("failed", 0) for row in mine),
+        "unclear": sum(row.get("unclear", 0) for row in mine),
     }
 
 
@@ -124,9 +121,8 @@ def measure(args: argparse.Namespace, plan: Plan, place: Workplace) -> Row:
     """The whole run."""
     results = Results(FOLDER / "results.jsonl", plan)
     ours = Ours(place)
-    targets: list[Target] = [Floor(place), ours, *(PEERS[name](place) for name in args.peers)]
-    if args.only:
-        targets = [target for target in targets if target.name in args.only]
+    everyone: list[Target] = [Floor(place), ours, *(PEERS[name](place) for name in args.peers)]
+    targets = [target for target in everyone if not args.only or target.name in args.only]
     more: dict[str, Any] = {"fallback": place.tools.fallback}
     with Supervisor(FOLDER / "logs") as supervisor:
         mock, port = start_mock(place.tools, plan, supervisor)

@@ -39,7 +39,7 @@ class Load:
         self.latency: list[int] = []
         self.delay: list[int] = []
         self.first: list[int] = []
-        self.warm = self.end = 0
+        self.end = 0
         self.request = self.build(Path(args.body).read_bytes())
 
     def build(self, body: bytes) -> bytes:
@@ -70,7 +70,7 @@ class Load:
         self.status[head.first[1]] += 1
         if head.first[1] == "200":
             self.count["answered"] += 1
-            if self.warm <= now <= self.end:
+            if now <= self.end:
                 self.latency.append(now - began)
         return head
 
@@ -95,10 +95,9 @@ class Load:
     async def closed(self) -> dict[str, Any]:
         """The closed-loop mode."""
         args = self.args
-        self.warm = clock() + int(args.warmup * 1e9)
-        self.end = self.warm + int(args.seconds * 1e9)
+        self.end = clock() + int(args.seconds * 1e9)
         tasks = [asyncio.create_task(self.loop()) for _ in range(args.connections)]
-        _, late = await asyncio.wait(tasks, timeout=args.warmup + args.seconds + DRAIN_SECONDS)
+        _, late = await asyncio.wait(tasks, timeout=args.seconds + DRAIN_SECONDS)
         for task in late:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -206,7 +205,6 @@ def options() -> argparse.Namespace:
     parser.add_argument("--header", action="append", default=[])
     parser.add_argument("--connections", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=5)
-    parser.add_argument("--warmup", type=float, default=0)
     parser.add_argument("--streams", type=int, default=0)
     parser.add_argument("--ramp", type=int, default=1000)
     parser.add_argument("--timeout", type=float, default=60)

@@ -58,10 +58,11 @@ def stamp(moment: datetime | None) -> Any:
 
 
 def moment(value: Any) -> datetime | None:
-    """A moment as a raw cursor gives it: SQLite has text, PostgreSQL a datetime."""
-    if value is None or isinstance(value, datetime):
-        return value
-    return datetime.fromisoformat(value).replace(tzinfo=UTC)
+    """A moment as a raw cursor gives it: SQLite's is naive and means UTC."""
+    if value is None:
+        return None
+    found = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 @lru_cache(maxsize=4096)

@@ -148,10 +148,8 @@ def chat_stream(
 
     def body(seen: Seen) -> list[Piece]:
         count = _stream_usage(usage, seen, usage_of(prompt_tokens, completion_tokens))
-        chunks = [
-            _envelope("chat.completion.chunk", model, seen) | dict(extra or {}) | {"choices": part}
-            for part in _stream_choices(pieces, finish, n)
-        ]
+        common = _envelope("chat.completion.chunk", model, seen) | dict(extra or {})
+        chunks = [common | {"choices": part} for part in _stream_choices(pieces, finish, n)]
         _place_usage(chunks, count, usage_at)
         frames = [sse_frame(chunk) for chunk in chunks]
         frames[1:1] = [b'data: {"broken": \n\n'] * broken_lines

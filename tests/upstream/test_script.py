@@ -54,6 +54,8 @@ def test_a_broken_reply_function_is_not_swallowed(connect: Connect) -> None:
     def broken(seen: Seen) -> Reply:
         raise LookupError(seen.path)
 
-    with pytest.raises(LookupError, match="/x"), FaultServer() as up:
-        up.default = broken
-        assert b" 500 " in connect(up).ask({}, "/x").reply()[0]
+    up = FaultServer().start()
+    up.default = broken
+    assert b" 500 " in connect(up).ask({}, "/x").reply()[0]
+    with pytest.raises(LookupError, match="/x"), up:
+        pass

@@ -90,6 +90,7 @@ def test_stream_has_role_pieces_finish_and_done(up: FaultServer) -> None:
     assert [choice["delta"].get("content") for choice in choices] == ["", "a", "b", None]
     assert [choice["finish_reason"] for choice in choices] == [None, None, None, "stop"]
     assert done == "[DONE]"
+    assert {(chunk["model"], chunk["id"]) for chunk in chunks} == {("m-1", chunks[0]["id"])}
     assert not any("usage" in chunk for chunk in chunks)
 
 

@@ -179,6 +179,15 @@ def test_a_gate_holds_replies_until_opened(up: FaultServer, connect: Connect) ->
     assert [client.reply()[1] for client in clients] == [b"ab", b"ab"]
 
 
+def test_a_client_that_leaves_is_no_longer_held(up: FaultServer, connect: Connect) -> None:
+    gate = Gate()
+    up.script(Reply(delay_headers=gate))
+    connect().ask({}).leave()
+    up.wait_for(where=lambda seen: seen.client_gone_at)
+    with pytest.raises(TimeoutError, match="0 of 1"):
+        gate.wait_for(1, timeout=0)
+
+
 # -- clients that leave -----------------------------------------------------------------------
 
 STREAM = Reply(framing="chunked", body=[b"first", Pause(30), b"second"])
@@ -213,7 +222,7 @@ def test_leaving_is_noticed_between_two_steps(
     def body(_: Seen) -> Iterator[Piece]:
         yield b"a"
         left.wait(5)  # the loop stands still while the client goes
-        yield b""  # lets the loop notice
+        yield from (b"", b"")  # lets the loop notice
         yield last
 
     up.script(Reply(body=body, framing="close"))
@@ -284,11 +293,16 @@ def test_stopped_it_refuses_and_comes_back_on_its_port(up: FaultServer) -> None:
         up.stop()
         with pytest.raises(requests.ConnectionError):
             session.get(up.base_url + "/models", timeout=5)
-        with socket.socket() as thief, pytest.raises(OSError, match="in use"):
-            thief.bind(("127.0.0.1", up.port))
         up.start()
         assert session.get(up.base_url + "/models", timeout=5).status_code == 200
     assert up.count(path_suffix="/models") == 2
+
+
+def test_nobody_takes_the_port_of_a_stopped_server() -> None:
+    with FaultServer() as up, socket.socket() as thief:
+        up.stop()
+        with pytest.raises(OSError, match="in use"):
+            thief.bind(("127.0.0.1", up.port))
 
 
 def test_drop_connections_resets_running_replies(up: FaultServer, connect: Connect) -> None:

@@ -1,0 +1,51 @@
+# The commands everybody relies on. `make help` lists them.
+PYTHON ?= python3
+VENV := .venv
+PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install --require-hashes --only-binary :all:
+
+.DEFAULT_GOAL := help
+.PHONY: help install install-test run test check bench torture clean
+
+help: ## list the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(not (3, 11) <= v[:2] <= (3, 13) and f"Python 3.11 to 3.13 is needed, this is {v[0]}.{v[1]}: make PYTHON=python3.11 …")'
+	$(PYTHON) -m venv $(VENV)
+
+# A stamp is as new as the lock it was installed from, so a second run installs nothing.
+$(VENV)/.run: $(VENV)/bin/python requirements/run.txt requirements/local.txt requirements/local-nodeps.txt
+	@echo "Installing what the server needs (about 100 MB, once) …"
+	$(PIP) -r requirements/run.txt -r requirements/local.txt
+	$(PIP) --no-deps -r requirements/local-nodeps.txt
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.run requirements/test.txt requirements/check.txt
+	@echo "Installing what the tests need …"
+	$(PIP) -r requirements/test.txt -r requirements/check.txt
+	@touch $@
+
+install: $(VENV)/.run ## .venv and everything `make run` needs
+
+install-test: $(VENV)/.test
+
+run: install ## start everything on HOST:PORT (127.0.0.1:8000)
+	@exec $(VENV)/bin/python -m bsod.launch
+
+test: install-test ## the whole suite, on SQLite and PostgreSQL
+	@$(VENV)/bin/python -m tests.run $(ARGS)
+
+check: install-test ## style, types, migrations, deployment, structure
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy .
+	@$(VENV)/bin/python -m tests.check
+
+bench: install-test ## the benchmark (QUICK=1: under a minute)
+	@$(VENV)/bin/python bench/run.py $(if $(QUICK),--quick) $(ARGS)
+
+torture: install-test ## long kill, race and soak runs
+	@$(VENV)/bin/python -m tests.torture $(ARGS)
+
+clean: ## forget .venv and what runs have left
+	rm -rf $(VENV) .bench

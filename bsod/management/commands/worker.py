@@ -1,0 +1,72 @@
+"""`manage.py worker`: what must happen without anybody asking: probes, syncs, expiry, the watch.
+
+Every turn looks for rows that are due. Nothing is queued, so nothing is lost by a kill.
+"""
+
+import logging
+import signal
+import threading
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from django.conf import settings
+from django.core.management.base import BaseCommand
+from django.db import DatabaseError, connection
+
+from bsod.lib import clock
+from proxy import service
+from quotas.processes import Watch, close_expired
+
+log = logging.getLogger("bsod.worker")
+SYNC_EVERY = timedelta(hours=1)
+
+
+class Chore(NamedTuple):
+    """Something done every `every` seconds."""
+
+    name: str
+    every: float
+    do: Callable[[datetime], Any]
+
+
+def chores() -> list[Chore]:
+    watch = Watch()
+    return [
+        Chore("probe", settings.PROBE_EVERY, service.probe_due),
+        Chore("watch", settings.LEDGER_BEAT, lambda now: watch.look()),
+        Chore("expire", settings.LEDGER_BEAT, close_expired),
+        Chore("sync", 60.0, lambda now: service.sync_due(now, SYNC_EVERY)),
+        Chore("limits", 600.0, service.forget_old_limits),
+    ]
+
+
+class Command(BaseCommand):
+    help = "Run the background chores until stopped."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        stop = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stop.set())
+        run(chores(), stop)
+
+
+def run(todo: list[Chore], stop: threading.Event) -> None:
+    """Do each chore when it is due, until told to stop; one that fails is tried again later."""
+    due = {chore.name: 0.0 for chore in todo}
+    while not stop.is_set():
+        for chore in todo:
+            if due[chore.name] <= clock.monotonic():
+                due[chore.name] = clock.monotonic() + chore.every
+                _do(chore)
+        stop.wait(max(0.05, min(due.values()) - clock.monotonic()))
+
+
+def _do(chore: Chore) -> None:
+    try:
+        chore.do(clock.now())
+    except DatabaseError as error:
+        log.error("%s: the database is away (%s)", chore.name, type(error).__name__)
+        connection.close()
+    except Exception:
+        log.exception("%s failed; it is tried again", chore.name)
