@@ -55,7 +55,7 @@ def fsync_p50_ms(folder: Path) -> float:
             began = time.perf_counter()
             out.write(b"x" * 4096)
             out.flush()
-            os.fdatasync(out.fileno())
+            os.fsync(out.fileno())
             times.append((time.perf_counter() - began) * 1000)
     probe.unlink()
     return round(statistics.median(times), 3)

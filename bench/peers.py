@@ -11,7 +11,16 @@ import shutil
 import sys
 from pathlib import Path
 
-from proc import NotStarted, Supervisor, clean_env, cores, free_port, run_quietly, wait_http
+from proc import (
+    Command,
+    StartError,
+    Supervisor,
+    clean_env,
+    cores,
+    free_port,
+    run_quietly,
+    wait_http,
+)
 from targets import LOCKS, MODEL, UPSTREAM_KEY, Gateway, Workplace
 
 INSTALL_SECONDS = 900
@@ -59,7 +68,14 @@ class PythonPeer:
         print(f"installing {self.name} {self.version} …", flush=True)
         shutil.rmtree(self.venv, ignore_errors=True)
         run_quietly([sys.executable, "-m", "venv", self.venv], INSTALL_SECONDS)
-        pip = [self.venv / "bin" / "pip", "install", "-q", "--require-hashes", "-r", self.lock]
+        pip: Command = [
+            self.venv / "bin" / "pip",
+            "install",
+            "-q",
+            "--require-hashes",
+            "-r",
+            self.lock,
+        ]
         run_quietly(pip, INSTALL_SECONDS)
         (self.venv / "installed").write_text(mark)
 
@@ -67,7 +83,7 @@ class PythonPeer:
         self, supervisor: Supervisor, words: list[str], port: int, health: str, **env: str
     ) -> Gateway:
         """Start its command with ``words`` and wait until it is healthy."""
-        command = [self.venv / "bin" / self.name, *words]
+        command: Command = [self.venv / "bin" / self.name, *words]
         settings = clean_env(self.home, **env)
         process = supervisor.start(self.name, command, cores()[1], settings, cwd=self.home)
         wait_http(process, port, health, START_SECONDS)
@@ -180,7 +196,7 @@ class Portkey:
         if fresh(self.folder, mark):
             return
         if not shutil.which("npm"):
-            raise NotStarted("portkey needs Node and npm on PATH")
+            raise StartError("portkey needs Node and npm on PATH")
         print(f"installing portkey {self.version} …", flush=True)
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
@@ -193,8 +209,14 @@ class Portkey:
     def start(self, supervisor: Supervisor) -> Gateway:
         """Start it on a fresh port."""
         port = free_port()
-        command = ["node", "--require", self.locks / "loopback.cjs",
-                   self.package / "build" / "start-server.js", f"--port={port}", "--headless"]
+        command: Command = [
+            "node",
+            "--require",
+            self.locks / "loopback.cjs",
+            self.package / "build" / "start-server.js",
+            f"--port={port}",
+            "--headless",
+        ]
         env = clean_env(self.place.own("portkey-home"), NODE_ENV="production")
         process = supervisor.start("portkey", command, cores()[1], env)
         wait_http(process, port, "/", START_SECONDS)

@@ -24,10 +24,11 @@ from types import TracebackType
 TICK_US = 1_000_000 // os.sysconf("SC_CLK_TCK")
 STOP_SECONDS = 15
 PR_SET_PDEATHSIG = 1
+Command = Sequence[str | Path]
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
-class NotStarted(Exception):
+class StartError(Exception):
     """A server did not come up; the message says which, and ends with its last words."""
 
 
@@ -118,7 +119,7 @@ class Supervisor:
     def start(
         self,
         name: str,
-        command: Sequence[str | Path],
+        command: Command,
         core: int,
         env: Mapping[str, str],
         cwd: Path | None = None,
@@ -153,7 +154,7 @@ class Supervisor:
 
 
 def run_quietly(
-    command: Sequence[str | Path],
+    command: Command,
     timeout: float,
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
@@ -184,7 +185,7 @@ def run_quietly(
         raise
     if popen.returncode:
         tail = "\n".join((out + err).splitlines()[-15:])
-        raise NotStarted(f"{' '.join(words[:4])} … ended with {popen.returncode}:\n{tail}")
+        raise StartError(f"{' '.join(words[:4])} … ended with {popen.returncode}:\n{tail}")
     return out
 
 
@@ -200,8 +201,9 @@ def wait_http(process: Process, port: int, path: str, seconds: float) -> None:
                 if answer.status == 200:
                     return
         time.sleep(0.1)
-    raise NotStarted(f"{process.name} did not answer {path}; its last words:\n"
-                     f"{process.last_words()}")
+    raise StartError(
+        f"{process.name} did not answer {path}; its last words:\n{process.last_words()}"
+    )
 
 
 def stat_fields(pid: int) -> list[str]:

@@ -43,7 +43,7 @@ METRICS = {
 
 
 def medians(rows: Iterable[Row]) -> Medians:
-    """target → metric → the median of its rounds."""
+    """Target → metric → the median of its rounds."""
     found: dict[str, dict[str, list[float]]] = {}
     rows = list(rows)
     for metric, (scenario, name) in METRICS.items():
@@ -94,8 +94,14 @@ class Bar:
 
     def row(self) -> Row:
         """For the results file."""
-        return {"what": self.what, "value": self.value, "limit": self.limit,
-                "at_least": self.at_least, "unit": self.unit, "passed": self.passed}
+        return {
+            "what": self.what,
+            "value": self.value,
+            "limit": self.limit,
+            "at_least": self.at_least,
+            "unit": self.unit,
+            "passed": self.passed,
+        }
 
 
 def bars(over: Medians, fsync_ms: float, quick: bool, targets: Iterable[str]) -> list[Bar]:
@@ -107,14 +113,19 @@ def bars(over: Medians, fsync_ms: float, quick: bool, targets: Iterable[str]) ->
     added = ADDED_P50_MS / slack + ADDED_FSYNCS * fsync_ms
     found = [
         Bar("added latency, 1 connection, p50", ours.get("added_ms"), added, False, " ms"),
-        Bar("slow streams, p99 delay of a chunk", ours.get("delay_p99_ms"),
-            STREAM_P99_MS / slack, False, " ms"),
+        Bar(
+            "slow streams, p99 delay of a chunk",
+            ours.get("delay_p99_ms"),
+            STREAM_P99_MS / slack,
+            False,
+            " ms",
+        ),
         Bar("slow streams that failed", ours.get("streams_failed"), 0, False),
         Bar("idle worker, Pss", ours.get("idle_mb"), IDLE_MB, False, " MB"),
     ]
     if "litellm" in targets:
-        limit = LITELLM_RATIO * slack
-        found.insert(0, Bar("requests/s, ours / litellm", ratio(over, "litellm", "rps"), limit, True))
+        times = ratio(over, "litellm", "rps")
+        found.insert(0, Bar("requests/s, ours / litellm", times, LITELLM_RATIO * slack, True))
     if quick and "floor" in targets:
         share = ratio(over, "floor", "rps")
         found.insert(0, Bar("requests/s, ours / floor", share, QUICK_FLOOR_RATIO, True))
@@ -129,7 +140,7 @@ def ledger_bars(ledger: Row) -> list[Bar]:
     """
     surplus = ledger["entries"] - ledger["answered"]
     return [
-        Bar("audit_ledger's exit", float(bool(ledger["audit"])), 0, False),
+        Bar("audit_ledger, complaints", float(bool(ledger["audit"])), 0, False),
         Bar("answers without an entry", float(max(0, -surplus)), 0, False),
         Bar("entries without an answer", float(max(0, surplus)), ledger["unclear"], False),
     ]
@@ -153,8 +164,12 @@ LINES = [
     ("   core, %", "stream_core"),
     ("idle worker, Pss MB", "idle_mb"),
 ]
-RATIOS = [("requests/s", "rps"), ("50 KB bodies/s", "big_rps"), ("CPU/request", "cpu_us"),
-          ("CPU/chunk", "chunk_cpu_us")]
+RATIOS = [
+    ("requests/s", "rps"),
+    ("50 KB bodies/s", "big_rps"),
+    ("CPU/request", "cpu_us"),
+    ("CPU/chunk", "chunk_cpu_us"),
+]
 
 
 def number(value: float | None, metric: str = "") -> str:
@@ -172,8 +187,9 @@ def table(head: list[str], body: list[list[str]]) -> list[str]:
     """Columns, the first one to the left, the others to the right."""
     widths = [max(len(row[i]) for row in [head, *body]) for i in range(len(head))]
     return [
-        "  ".join(cell.ljust(widths[0]) if i == 0 else cell.rjust(widths[i])
-                  for i, cell in enumerate(row))
+        "  ".join(
+            cell.ljust(widths[0]) if i == 0 else cell.rjust(widths[i]) for i, cell in enumerate(row)
+        )
         for row in [head, *body]
     ]
 
@@ -181,16 +197,19 @@ def table(head: list[str], body: list[list[str]]) -> list[str]:
 def ratio_table(over: Medians, targets: list[str]) -> list[str]:
     """Ours divided by each of the others."""
     others = [name for name in targets if name != "ours"]
-    rows = [[what, *(number(ratio(over, name, metric)) for name in others)]
-            for what, metric in RATIOS]
+    rows = [
+        [what, *(number(ratio(over, name, metric)) for name in others)] for what, metric in RATIOS
+    ]
     return table(["ours divided by", *others], rows)
 
 
 def page(summary: Row) -> str:
     """The readable page of one run."""
     over, targets, machine = summary["medians"], summary["targets"], summary["machine"]
-    rows = [[what, *(number(over.get(name, {}).get(metric), metric) for name in targets)]
-            for what, metric in LINES]
+    rows = [
+        [what, *(number(over.get(name, {}).get(metric), metric) for name in targets)]
+        for what, metric in LINES
+    ]
     versions = ", ".join(f"{name} = {text}" for name, text in summary["versions"].items())
     lines = [
         f"bench {summary['when']}, {summary['form']} form, {summary['rounds']} round(s), medians",
@@ -199,13 +218,17 @@ def page(summary: Row) -> str:
         f"fsync p50 of DATA_DIR {summary['fsync_ms']} ms; others' CPU up to "
         f"{summary['others_percent']} %, stolen up to {summary['steal_percent']} %, "
         f"load average up to {summary['loadavg']:.2f}",
-        *(["tools: Python FALLBACK, the numbers are the tools' as much as the gateways'"]
-          if summary["fallback"] else []),
+        *(
+            ["tools: Python FALLBACK, the numbers are the tools' as much as the gateways'"]
+            if summary["fallback"]
+            else []
+        ),
         "",
         *table(["", *targets], rows),
         "",
         *ratio_table(over, targets),
         "",
         *summary["lines"],
+        *(["", summary["ledger"]["audit"]] if summary.get("ledger", {}).get("audit") else []),
     ]
     return "\n".join(lines)

@@ -8,11 +8,15 @@ much. 2: something could not be run at all.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime
+import fcntl
 import json
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -21,12 +25,13 @@ from urllib.error import URLError
 from machine import describe, fsync_p50_ms
 from measure import FULL, INTERVAL_MS, QUICK, Bench, Plan, scenarios, write_bodies
 from peers import PEERS, default_peers
-from proc import NotStarted, Process, Supervisor, clean_env, cores, free_port, wait_http
+from proc import Process, StartError, Supervisor, clean_env, cores, free_port, wait_http
 from report import Row, bars, ledger_bars, medians, page
 from targets import ROOT, Floor, Ours, Target, Workplace, chat
 from tools import Tools, build
 
 FOLDER = ROOT / ".bench"
+FALLBACK_STREAMS = 200  # what the tools in Python can carry on one core
 
 
 class Results:
@@ -49,6 +54,17 @@ class Results:
     def worst(self, name: str) -> float:
         """The highest of a field that says how much the machine was disturbed."""
         return float(max((row[name] for row in self.rows if name in row), default=0.0))
+
+
+@contextlib.contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Two runs at once would measure each other."""
+    with path.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as exc:
+            raise StartError("another bench is running") from exc
+        yield
 
 
 def say(text: str) -> None:
@@ -74,8 +90,9 @@ def one_round(
     gateway = target.start(supervisor)
     try:
         chat(gateway)
-        results.write("row", {"target": target.name, "round": number, "scenario": "probe",
-                              "answered": 1})
+        results.write(
+            "row", {"target": target.name, "round": number, "scenario": "probe", "answered": 1}
+        )
         for name, scenario in scenarios(bench, target.name, last).items():
             say(f"round {number}/{bench.plan.rounds}  {target.name:8} {name}")
             row = {"target": target.name, "round": number, "scenario": name, **scenario(gateway)}
@@ -136,10 +153,9 @@ def measure(args: argparse.Namespace, plan: Plan, place: Workplace) -> Row:
                 one_round(bench, target, number, supervisor, results)
         if ours in targets:
             more["ledger"] = check_ledger(ours, results.rows)
-    summary = summarise(results, plan, more, targets)
-    if summary["passed"]:
-        ours.clean()
-    return summary
+            if all(bar.passed for bar in ledger_bars(more["ledger"])):
+                ours.clean()  # else it is kept, to be looked at, until the next run
+    return summarise(results, plan, more, targets)
 
 
 def names(text: str) -> list[str]:
@@ -151,12 +167,16 @@ def options() -> argparse.Namespace:
     """The command line."""
     quick = os.environ.get("QUICK", "") not in ("", "0")
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", default=quick,
-                        help="ours and the floor, under a minute, bars at 0.6 of the aim")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        default=quick,
+        help="ours and the floor, under a minute, bars at 0.6 of the aim",
+    )
     parser.add_argument("--peers", type=names, help=f"some of {','.join(PEERS)}")
-    parser.add_argument("--only", type=names, help="some of floor,ours,… (then bars may be missing)")
+    parser.add_argument("--only", type=names, help="some of floor,ours,<peers>")
     parser.add_argument("--rounds", type=int, help="instead of the form's own number")
-    parser.add_argument("--fallback", action="store_true", help="the Python tools, though cc is there")
+    parser.add_argument("--fallback", action="store_true", help="the Python tools")
     args = parser.parse_args()
     if args.peers is None:
         args.peers = [] if args.quick else default_peers()
@@ -176,15 +196,18 @@ def main() -> int:
     signal.signal(signal.SIGTERM, on_term)
     plan = QUICK if args.quick else FULL
     if args.rounds:
-        plan = Plan(**{**vars(plan), "rounds": args.rounds})
+        plan = replace(plan, rounds=args.rounds)
     FOLDER.mkdir(exist_ok=True)
     try:
-        place = Workplace(FOLDER, build(FOLDER / "bin", args.fallback))
-        summary = measure(args, plan, place)
+        with alone(FOLDER / "lock"):
+            place = Workplace(FOLDER, build(FOLDER / "bin", args.fallback))
+            if place.tools.fallback:
+                plan = replace(plan, streams=FALLBACK_STREAMS)
+            summary = measure(args, plan, place)
     except KeyboardInterrupt:
         say("interrupted; everything that was started is stopped")
         return 130
-    except (NotStarted, OSError, URLError, ValueError) as exc:
+    except (StartError, OSError, URLError, ValueError) as exc:
         say(f"bench could not run: {exc}")
         return 2
     print(page(summary))

@@ -5,20 +5,18 @@ A target is set up once and started anew in every round, alone, on the measured 
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import shutil
 import subprocess
 import urllib.request
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from proc import (
-    NotStarted,
+    Command,
     Process,
+    StartError,
     Supervisor,
     clean_env,
     cores,
@@ -128,7 +126,7 @@ class Floor:
         """Nothing to install."""
         self.upstream = upstream
 
-    def command(self, home: Path, port: int) -> Sequence[str | Path]:
+    def command(self, home: Path, port: int) -> Command:
         """The floor's command line."""
         if not self.nginx:
             ports = ["--port", str(port), "--upstream-port", str(self.upstream)]
@@ -158,7 +156,7 @@ class Ours:
     def __init__(self, place: Workplace) -> None:
         self.place = place
         self.version = "this tree"
-        self.data = place.folder / f"data-{os.getpid()}"
+        self.data = place.folder / "data"
         self.bin = ROOT / ".venv" / "bin"
         self.key = ""
         self.entries_before = 0
@@ -176,16 +174,17 @@ class Ours:
 
     def manage(self, *words: str) -> str:
         """Run a management command and return what it printed."""
-        command = [self.bin / "python", "manage.py", *words]
+        command: Command = [self.bin / "python", "manage.py", *words]
         return run_quietly(command, timeout=300, cwd=ROOT, env=self.env())
 
     def prepare(self, upstream: int) -> None:
         """A database, the mock as its one provider, a key without limits."""
+        self.clean()
         self.data.mkdir(parents=True, mode=0o700)
         url = f"http://127.0.0.1:{upstream}/v1"
         self.manage("migrate")
-        self.manage("add_provider", "mock", "--kind", "compatible", "--base-url", url,
-                    "--key", UPSTREAM_KEY, "--catch-all")
+        provider = f"mock --kind compatible --base-url {url} --key {UPSTREAM_KEY} --catch-all"
+        self.manage("add_provider", *provider.split())
         self.manage("create_user", "bench")
         self.key = self.manage("create_key", "bench", "--unlimited").split()[-1]
         self.entries_before = self.entries()
@@ -193,7 +192,12 @@ class Ours:
     def start(self, supervisor: Supervisor) -> Gateway:
         """Start gunicorn as ``make run`` does."""
         port = free_port()
-        command = [self.bin / "gunicorn", "-c", "bsod/gunicorn.py", "bsod.asgi:application"]
+        command: Command = [
+            self.bin / "gunicorn",
+            "-c",
+            "bsod/gunicorn.py",
+            "bsod.asgi:application",
+        ]
         process = supervisor.start("ours", command, cores()[1], self.env(port), cwd=ROOT)
         wait_http(process, port, "/livez", 60)
         return Gateway(process, port, self.key)
@@ -210,14 +214,13 @@ class Ours:
         return int(self.manage("shell", "-c", COUNT_ENTRIES).split("entries")[-1])
 
     def audit(self) -> str:
-        """The ledger's own check: empty when it agrees with itself, else what it said."""
+        """The ledger's own check: empty when it agrees with itself, else what it printed."""
         try:
             self.manage("audit_ledger")
-        except (NotStarted, subprocess.TimeoutExpired) as exc:
+        except (StartError, subprocess.TimeoutExpired) as exc:
             return str(exc)
         return ""
 
     def clean(self) -> None:
         """Remove the database."""
-        with contextlib.suppress(OSError):
-            shutil.rmtree(self.data)
+        shutil.rmtree(self.data, ignore_errors=True)

@@ -29,15 +29,20 @@ def stale(binary: Path, source: Path) -> bool:
     return not binary.exists() or binary.stat().st_mtime < newest
 
 
+def found(runner: list[str], folder: Path, suffix: str, fallback: bool) -> Tools:
+    """The tools in a folder, with what runs them."""
+    mock, load, relay = ([*runner, str(folder / f"{name}{suffix}")] for name in NAMES)
+    return Tools(mock, load, relay, fallback)
+
+
 def build(out: Path, force_fallback: bool = False) -> Tools:
     """Compile what is stale; without a compiler (or when forced), use Python and say so."""
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if force_fallback or not compiler:
-        scripts = [[sys.executable, str(HERE / "fallback" / f"{name}.py")] for name in NAMES]
-        return Tools(*scripts, fallback=True)
+        return found([sys.executable], HERE / "fallback", ".py", fallback=True)
     out.mkdir(parents=True, exist_ok=True)
     for name in NAMES:
         source, binary = HERE / f"{name}.c", out / name
         if stale(binary, source):
             run_quietly([compiler, "-O2", "-Wall", "-o", binary, source], timeout=120)
-    return Tools(*([str(out / name)] for name in NAMES), fallback=False)
+    return found([], out, "", fallback=False)

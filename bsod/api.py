@@ -1,6 +1,6 @@
-"""The control plane's JSON views for bearers of a key: the same keys, refusals and shapes as /v1."""
+"""The control plane's JSON views for bearers of a key: keys, refusals and shapes are /v1's."""
 
-from typing import Any
+from typing import Any, cast
 
 from django.db import DatabaseError, connection
 from rest_framework.authentication import BaseAuthentication
@@ -65,4 +65,5 @@ class Balance(APIView):
 
     def get(self, request: Request) -> Response:
         with connection.cursor() as cursor:
-            return Response(report.balance(cursor, request.user.identity, clock.now()))
+            bearer = cast(Bearer, request.user)
+            return Response(report.balance(cursor, bearer.identity, clock.now()))

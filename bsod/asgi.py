@@ -10,7 +10,7 @@ from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "bsod.settings")
 
-from django.core.asgi import get_asgi_application  # noqa: E402  # after the settings are named
+from django.core.asgi import get_asgi_application  # after the settings are named
 
 _django = get_asgi_application()
 
@@ -24,7 +24,6 @@ from proxy.gateway.app import serve  # noqa: E402
 from proxy.gateway.exchange import AsgiExchange, Message, Receive, Send  # noqa: E402
 from proxy.gateway.plane import Gateway  # noqa: E402
 from proxy.routes import Close, Plane  # noqa: E402
-
 
 
 class Application:

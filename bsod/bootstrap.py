@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from django.conf import settings
 from django.core.management import call_command
+from django.db import connection
 
 from accounts.keys.service import create_key
 from accounts.models import Account
@@ -33,9 +34,8 @@ class Welcome:
 
 def migrate() -> None:
     call_command("migrate", verbosity=0, interactive=False)
-    path = settings.DATABASES["default"]["NAME"]
-    if settings.DATABASES["default"]["ENGINE"].endswith("sqlite3"):
-        os.chmod(path, 0o600)
+    if connection.vendor == "sqlite":
+        os.chmod(connection.settings_dict["NAME"], 0o600)
 
 
 def first_people() -> Welcome | None:

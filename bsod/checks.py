@@ -1,5 +1,6 @@
 """System checks: what must hold of the project before it takes a request."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.conf import settings
@@ -9,7 +10,7 @@ from proxy.routes import ROUTES, Close, Plane
 
 
 @register(Tags.urls)
-def routes_are_metered(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+def routes_are_metered(app_configs: Any, **kwargs: Any) -> Sequence[CheckMessage]:
     """A row that spends upstream money names its modality, from which its bucket follows."""
     return [
         Error(f"{route.method} {route.path} reaches a provider unmetered", id="bsod.E001")
@@ -23,7 +24,7 @@ def routes_are_metered(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 
 
 @register(Tags.security)
-def vault_keys_open(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+def vault_keys_open(app_configs: Any, **kwargs: Any) -> Sequence[CheckMessage]:
     """Every vault key is one."""
     from bsod.lib.vault import Vault
 
@@ -35,7 +36,7 @@ def vault_keys_open(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 
 
 @register(Tags.security)
-def secrets_are_private(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+def secrets_are_private(app_configs: Any, **kwargs: Any) -> Sequence[CheckMessage]:
     """Nobody else on the machine can read the secrets or the database."""
     names = ("secrets.json", "bsod.sqlite3")
     return [

@@ -66,7 +66,7 @@ def engine() -> ModuleType:
     except ImportError as error:
         if "libgomp" not in str(error) or BORROWED in os.environ:
             raise Unavailable(f"xllamacpp does not load: {error}") from error
-    run_again_with(openmp_folder())
+    return run_again_with(openmp_folder())
 
 
 def openmp_folder() -> Path:
@@ -87,7 +87,8 @@ def run_again_with(folder: Path) -> NoReturn:
     """The same process with the same arguments: the loader reads its path only at the start."""
     path = ":".join(filter(None, [str(folder), os.environ.get("LD_LIBRARY_PATH")]))
     environment = {**os.environ, "LD_LIBRARY_PATH": path, BORROWED: str(folder)}
-    os.execve(sys.executable, [sys.executable, "-m", "bsod.localmodel", *sys.argv[1:]], environment)
+    command = [sys.executable, "-m", "bsod.localmodel", *sys.argv[1:]]
+    os.execve(sys.executable, command, environment)  # noqa: S606  # our own interpreter
 
 
 def give_back() -> None:

@@ -10,7 +10,7 @@ import json
 import os
 import secrets
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
@@ -173,6 +173,8 @@ if _database["ENGINE"] == "django.db.backends.sqlite3":
     }
     _database["TEST"] = {"NAME": str(DATA_DIR / "test.sqlite3")}
 elif _database["ENGINE"] == "django.db.backends.postgresql":
+    # A socket's folder is a quoted host: postgres://user@%2Frun%2Fpostgresql/name
+    _database["HOST"] = unquote(str(_database.get("HOST") or ""))
     _database["CONN_MAX_AGE"] = 60
     _database["CONN_HEALTH_CHECKS"] = True
     _options = dict(_database.get("OPTIONS") or {})  # type: ignore[call-overload]  # parsed URL

@@ -4,8 +4,8 @@ from django.contrib import admin
 from django.urls import path
 from django.views.generic import RedirectView
 
-from bsod.throttle import AdminLogin
 from bsod.api import Balance
+from bsod.throttle import AdminLogin
 
 urlpatterns = [
     path("", RedirectView.as_view(url="/admin/")),

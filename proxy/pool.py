@@ -109,9 +109,7 @@ class Pool:
         idlest = min(live, key=lambda lease: self._open[lease.key.id])
         last = self._last.get(account)
         near = self._open[idlest.key.id] + _NEAR
-        chosen = next(
-            (x for x in live if x.key.id == last and self._open[last] <= near), idlest
-        )
+        chosen = next((x for x in live if x.key.id == last and self._open[last] <= near), idlest)
         self._open[chosen.key.id] += 1
         self._last[account] = chosen.key.id
         self._last.move_to_end(account)

@@ -57,9 +57,12 @@ def list_models(key: ProviderKey) -> Finding:
 
 def call(key: ProviderKey) -> Finding:
     """Ask for one token, streamed; falls back to the list where the key offers no text model."""
-    offer = Offer.objects.filter(
-        provider=key.provider_id, gone_at=None, model__modality="text"
-    ).select_related("model").order_by("model__credits_per_1k_output").first()
+    offer = (
+        Offer.objects.filter(provider=key.provider_id, gone_at=None, model__modality="text")
+        .select_related("model")
+        .order_by("model__credits_per_1k_output")
+        .first()
+    )
     if offer is None:
         return list_models(key)
     adapter = ADAPTERS[key.provider.kind]
@@ -74,7 +77,9 @@ def call(key: ProviderKey) -> Finding:
         wants_usage=False,
     )
     try:
-        with _send(key.provider, adapter.prepare(asked, vault().open(key.uid, key.sealed))) as reply:
+        with _send(
+            key.provider, adapter.prepare(asked, vault().open(key.uid, key.sealed))
+        ) as reply:
             if not 200 <= reply.status_code < 300:
                 return _judged(adapter, reply, _body(reply))
             return _read_stream(adapter, asked, reply)

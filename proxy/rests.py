@@ -131,7 +131,9 @@ def _failed(attempt: Learnt, now: datetime) -> bool:
 
 def _others_live(key: ProviderKey, now: datetime) -> bool:
     """Whether the provider has another live key: the last one is not rested by failures."""
-    others = ProviderKey.objects.filter(provider=key.provider_id, deleted_at=None).exclude(pk=key.pk)
+    others = ProviderKey.objects.filter(provider=key.provider_id, deleted_at=None).exclude(
+        pk=key.pk
+    )
     resting = Rest.objects.filter(provider=key.provider_id, until=None, key__isnull=False)
     return others.exclude(pk__in=resting.values("key")).exists()
 

@@ -205,5 +205,3 @@ def rotate_vault() -> int:
         ProviderKey.objects.filter(pk=key.pk).update(sealed=box.rotate(key.sealed))
         count += 1
     return count
-
-

@@ -66,7 +66,9 @@ class Holder:
                 Wanted(self.account, USER, bucket, period.start, period.credits, period.ends_at)
             )
         elif bucket is not Bucket.CREDITS:
-            rows.append(Wanted(self.account, USER, bucket, day, self.plan.terms.caps.get(bucket, 0)))
+            rows.append(
+                Wanted(self.account, USER, bucket, day, self.plan.terms.caps.get(bucket, 0))
+            )
         if bucket in self.caps:
             rows.append(Wanted(self.account, key_owner(self.key), bucket, day, self.caps[bucket]))
         return rows

@@ -4,7 +4,7 @@ Straight SQL with names from the models (DESIGN §3: 15 µs a request here, 107 
 The caller holds the lock: SQLite's flock and BEGIN IMMEDIATE, or the PostgreSQL account rows.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -113,9 +113,7 @@ def read_balances(
         f"AND {sql.column(Balance, 'bucket')} IN ({sql.marks(buckets)}) AND "
     )
     period, granted = sql.column(Balance, "period"), sql.column(Balance, "granted")
-    cursor.execute(
-        f"{head} {period} IN ({sql.marks(periods)})", (*accounts, *buckets, *periods)
-    )
+    cursor.execute(f"{head} {period} IN ({sql.marks(periods)})", (*accounts, *buckets, *periods))
     rows = {row[0]: row for row in cursor.fetchall()}
     cursor.execute(
         f"{head} ({period} IS NULL OR {sql.column(Balance, 'expires_at')} IS NOT NULL) "
@@ -123,7 +121,12 @@ def read_balances(
         (*accounts, *buckets),
     )
     rows |= {row[0]: row for row in cursor.fetchall()}
-    return [Row(*row[:8], expires_at=sql.moment(row[8])) for row in rows.values()]
+    return [_row(*row) for row in rows.values()]
+
+
+def _row(*values: Any) -> Row:
+    *plain, expires_at = values
+    return Row(*plain, sql.moment(expires_at))
 
 
 def write_balances(cursor: CursorWrapper, rows: Iterable[Row]) -> None:
@@ -158,9 +161,8 @@ def read_entries(cursor: CursorWrapper, ids: Collection[str]) -> dict[str, Entry
 
 
 def _entry(row: tuple[Any, ...]) -> EntryRow:
-    created = sql.moment(row[12])
-    assert created is not None, "the column is NOT NULL"
-    return EntryRow(*row[:11], legs=load_legs(row[11]), created_at=created)
+    *plain, legs, created = row
+    return EntryRow(*plain, load_legs(legs), sql.moment(created))
 
 
 def close_entries(cursor: CursorWrapper, entries: Iterable[ClosedEntry]) -> None:
@@ -193,9 +195,7 @@ def open_calls(cursor: CursorWrapper, accounts: Collection[int]) -> dict[tuple[i
     return {(row[0], row[1]): row[2] for row in cursor.fetchall()}
 
 
-def read_paces(
-    cursor: CursorWrapper, owners: Collection[str]
-) -> dict[str, tuple[int, int, int]]:
+def read_paces(cursor: CursorWrapper, owners: Collection[str]) -> dict[str, tuple[int, int, int]]:
     """(minute, count, previous) of each owner that has called before."""
     if not owners:
         return {}
@@ -207,7 +207,7 @@ def read_paces(
     return {row[0]: row[1:] for row in cursor.fetchall()}
 
 
-def write_paces(cursor: CursorWrapper, paces: dict[str, tuple[int, int, int]]) -> None:
+def write_paces(cursor: CursorWrapper, paces: Mapping[str, tuple[int, int, int]]) -> None:
     if paces:
         cursor.executemany(_sql_pace(), [(owner, *pace) for owner, pace in sorted(paces.items())])
 

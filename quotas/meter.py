@@ -1,4 +1,4 @@
-"""The rare movements of the ledger: grant, correct, purge. Each is one transaction and one entry."""
+"""The rare movements of the ledger: grant, correct, purge. Each is one transaction."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -44,9 +44,7 @@ def correct(account: Account, balance: Balance, amount: int) -> Entry:
         row = Balance.objects.get(pk=balance.pk, account=account)
         used = row.used + amount
         # What purged entries used cannot be given back: nothing is left that says so.
-        if used < row.closed or (
-            row.granted is not None and used + row.reserved > row.granted
-        ):
+        if used < row.closed or (row.granted is not None and used + row.reserved > row.granted):
             raise Impossible("The balance does not hold that much.")
         Balance.objects.filter(pk=row.pk).update(used=used)
         return _record(

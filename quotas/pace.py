@@ -9,7 +9,7 @@ class Minute(NamedTuple):
     """Requests counted in `minute` (since 1970) and in the one before it."""
 
     minute: int
-    count: int
+    requests: int
     previous: int
 
 
@@ -19,14 +19,14 @@ def at(pace: Minute | None, now: datetime) -> Minute:
     if pace is None or minute > pace.minute + 1:
         return Minute(minute, 0, 0)
     if minute == pace.minute + 1:
-        return Minute(minute, 0, pace.count)
+        return Minute(minute, 0, pace.requests)
     return pace
 
 
 def rate(pace: Minute, now: datetime) -> float:
     """Requests of the last 60 seconds, the older minute counted by the share still in view."""
     share = 1 - (now.timestamp() % 60) / 60
-    return pace.count + pace.previous * share
+    return pace.requests + pace.previous * share
 
 
 def wait(pace: Minute, limit: int, now: datetime) -> int:
@@ -35,10 +35,10 @@ def wait(pace: Minute, limit: int, now: datetime) -> int:
     if over <= 0:
         return 0
     left = 60 - now.timestamp() % 60
-    if pace.count + 1 > limit:
+    if pace.requests + 1 > limit:
         return max(1, ceil(left))
     return max(1, min(ceil(left), ceil(over * 60 / pace.previous)))
 
 
 def counted(pace: Minute) -> Minute:
-    return pace._replace(count=pace.count + 1)
+    return pace._replace(requests=pace.requests + 1)

@@ -111,9 +111,7 @@ def close_expired(now: datetime) -> int:
     return _close_all(lambda: due.values_list("id", "account_id")[:_CHUNK], EntryState.EXPIRED)
 
 
-def _close_all(
-    find: Callable[[], Iterable[tuple[str, int]]], state: EntryState
-) -> int:
+def _close_all(find: Callable[[], Iterable[tuple[str, int]]], state: EntryState) -> int:
     closed = 0
     while found := dict(find()):
         with exclusive("close orphans"), connection.cursor() as cursor:

@@ -13,7 +13,8 @@ BEGIN SELECT RAISE(ABORT, 'a closed entry cannot change'); END
 """
 POSTGRESQL = """
 CREATE OR REPLACE FUNCTION quotas_entry_closed() RETURNS trigger AS $$
-BEGIN RAISE EXCEPTION 'a closed entry cannot change' USING ERRCODE = 'integrity_constraint_violation';
+BEGIN
+  RAISE EXCEPTION 'a closed entry cannot change' USING ERRCODE = 'integrity_constraint_violation';
 END $$ LANGUAGE plpgsql;
 DROP TRIGGER IF EXISTS entry_closed ON quotas_entry;
 CREATE TRIGGER entry_closed BEFORE UPDATE ON quotas_entry

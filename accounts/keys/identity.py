@@ -79,9 +79,7 @@ class Identity:
     last_used_at: datetime | None
 
 
-def refusal(
-    identity: Identity | None, token: Token, address: str, now: datetime
-) -> Refusal | None:
+def refusal(identity: Identity | None, token: Token, address: str, now: datetime) -> Refusal | None:
     """Why this key may not call at all, or None. The secret is compared even for no key."""
     proven = matches(token, identity.digest if identity else "0" * 64)
     if identity is None or not proven or not _alive(identity, now):
@@ -171,9 +169,7 @@ def read_owners(
             row[1],
             bool(row[2]),
             bool(row[3]),
-            standing(
-                plans[row[4]], plans[FREE], _known(row[5]), sql.moment(row[6]), now
-            ),
+            standing(plans[row[4]], plans[FREE], _known(row[5]), sql.moment(row[6]), now),
             bans.get(row[0]),
         )
         for row in rows
@@ -209,9 +205,7 @@ def _plans(cursor: CursorWrapper) -> dict[str, PlanTerms]:
     }
 
 
-def _bans(
-    cursor: CursorWrapper, accounts: Collection[int], now: datetime
-) -> dict[int, Banned]:
+def _bans(cursor: CursorWrapper, accounts: Collection[int], now: datetime) -> dict[int, Banned]:
     ids = tuple(accounts)
     cursor.execute(
         f"SELECT {sql.columns(Ban, ('account', 'reason', 'until'))} FROM {sql.table(Ban)} "

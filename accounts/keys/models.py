@@ -26,9 +26,7 @@ class ApiKey(models.Model):
     caps = models.JSONField(default=dict, blank=True, help_text="Units a UTC day by bucket")
     requests_per_minute = models.PositiveIntegerField(null=True, blank=True)
     open_calls = models.PositiveIntegerField(null=True, blank=True)
-    allowed_models = models.JSONField(
-        default=list, blank=True, help_text="Model ids; empty: all"
-    )
+    allowed_models = models.JSONField(default=list, blank=True, help_text="Model ids; empty: all")
     networks = models.JSONField(default=list, blank=True, help_text="CIDR; empty: everywhere")
     unlimited = models.BooleanField(default=False, editable=False)
     operator = models.BooleanField(default=False, editable=False)

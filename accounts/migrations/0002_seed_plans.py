@@ -19,16 +19,30 @@ CAPS = {
 def seed(apps: Any, schema_editor: Any) -> None:
     plan = apps.get_model("accounts", "Plan")
     plan.objects.create(
-        slug="free", name="Free", kind="buckets", requests_per_minute=1000, open_calls=100,
+        slug="free",
+        name="Free",
+        kind="buckets",
+        requests_per_minute=1000,
+        open_calls=100,
         caps=CAPS,
     )
     plan.objects.create(
-        slug="supporter", name="Supporter", kind="buckets", requests_per_minute=2000,
-        open_calls=200, caps={bucket: 3 * cap for bucket, cap in CAPS.items()},
+        slug="supporter",
+        name="Supporter",
+        kind="buckets",
+        requests_per_minute=2000,
+        open_calls=200,
+        caps={bucket: 3 * cap for bucket, cap in CAPS.items()},
     )
     plan.objects.create(
-        slug="pro", name="Pro", kind="credits", requests_per_minute=5000, open_calls=500,
-        caps={}, credits_per_period=15_000_000, period_days=30,
+        slug="pro",
+        name="Pro",
+        kind="credits",
+        requests_per_minute=5000,
+        open_calls=500,
+        caps={},
+        credits_per_period=15_000_000,
+        period_days=30,
     )
 
 

@@ -13,7 +13,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from wire import Gone, Head, read_body, read_chunk, read_head
+from wire import GoneError, Head, read_body, read_chunk, read_head
 
 DRAIN_SECONDS = 20
 MAX_ERRORS = 20000
@@ -83,7 +83,7 @@ class Load:
                 while clock() < self.end:
                     if (await self.ask(reader, writer)).closes():
                         break
-            except (Gone, OSError):
+            except (GoneError, OSError):
                 self.count["errors"] += 1
             except asyncio.CancelledError:
                 self.count["unanswered"] += 1
@@ -153,7 +153,7 @@ class Load:
             head = await read_head(reader)
             self.status[head.first[1]] += 1
             return await self.read_stream(reader, head, began)
-        except (Gone, OSError, ValueError, asyncio.IncompleteReadError):
+        except (GoneError, OSError, ValueError, asyncio.IncompleteReadError):
             return False
         finally:
             self.count["open"] -= 1

@@ -14,7 +14,7 @@ import time
 from collections import Counter
 from typing import Any
 
-from wire import Gone, Head, read_body, read_head, reply
+from wire import GoneError, Head, read_body, read_head, reply
 
 STREAM = re.compile(rb'"stream"\s*:\s*true')
 USAGE = re.compile(rb'"include_usage"\s*:\s*true')
@@ -138,7 +138,7 @@ class Mock:
                 else:
                     writer.write(self.other(method, path))
                 await writer.drain()
-        except (Gone, OSError):
+        except (GoneError, OSError):
             pass
         finally:
             writer.close()

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 
 
-class Gone(Exception):
+class GoneError(Exception):
     """The peer closed the connection, or sent what is no HTTP."""
 
 
@@ -29,11 +29,11 @@ async def read_head(reader: asyncio.StreamReader) -> Head:
     try:
         text = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
     except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, OSError) as exc:
-        raise Gone from exc
+        raise GoneError from exc
     lines = text.split("\r\n")
     first = lines[0].split(" ", 2)
     if len(first) < 2:
-        raise Gone
+        raise GoneError
     pairs = (line.partition(":") for line in lines[1:] if line)
     return Head(first, {name.strip().lower(): value.strip() for name, _, value in pairs})
 
@@ -56,7 +56,7 @@ async def read_body(reader: asyncio.StreamReader, head: Head) -> bytes:
             return b"".join(parts)
         return await reader.readexactly(int(head.headers.get("content-length", "0")))
     except (asyncio.IncompleteReadError, ValueError, OSError) as exc:
-        raise Gone from exc
+        raise GoneError from exc
 
 
 def reply(status: str, body: bytes) -> bytes:

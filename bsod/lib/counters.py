@@ -53,19 +53,28 @@ class CounterCache(BaseCache):
 
     def incr(self, key: Any, delta: int = 1, version: Any = None) -> int:
         name, now = self.make_and_validate_key(key, version=version), time.time()
-        row = self._connection().execute(
-            "UPDATE counter SET value = value + ? WHERE key = ? AND expires > ? RETURNING value",
-            (delta, name, now),
-        ).fetchone()
+        row = (
+            self._connection()
+            .execute(
+                "UPDATE counter SET value = value + ? WHERE key = ? AND expires > ? "
+                "RETURNING value",
+                (delta, name, now),
+            )
+            .fetchone()
+        )
         if row is None:
             raise ValueError(f"there is no counter {key!r}")
         return int(row[0])
 
     def get(self, key: Any, default: Any = None, version: Any = None) -> Any:
-        row = self._connection().execute(
-            "SELECT value FROM counter WHERE key = ? AND expires > ?",
-            (self.make_and_validate_key(key, version=version), time.time()),
-        ).fetchone()
+        row = (
+            self._connection()
+            .execute(
+                "SELECT value FROM counter WHERE key = ? AND expires > ?",
+                (self.make_and_validate_key(key, version=version), time.time()),
+            )
+            .fetchone()
+        )
         return default if row is None else row[0]
 
     def set(

@@ -80,8 +80,9 @@ def _lock_file(path: str) -> int:
     known: dict[tuple[int, str], int] = _locks.__dict__.setdefault("files", {})
     found = known.get((os.getpid(), path))
     if found is None:
-        found = known[os.getpid(), path] = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC,
-                                                   0o600)
+        found = known[os.getpid(), path] = os.open(
+            path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
+        )
     return found
 
 

@@ -1,4 +1,4 @@
-"""The one module that opens upstream sockets on the event loop: open, status, headers, chunks, abort.
+"""The one module that opens upstream sockets on the event loop: open, read, abort.
 
 Redirects are never followed, bodies never decompressed, cookies never kept. What can go wrong is
 two exceptions: the provider was not reached, or the exchange broke off.
@@ -29,9 +29,12 @@ class Broken(Exception):
 class Reply(Protocol):
     """A response whose headers are in and whose body is still coming."""
 
-    status: int
-    headers: Mapping[str, str]
-    """Names in lower case; of several with one name the last."""
+    @property
+    def status(self) -> int: ...
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Names in lower case; of several with one name the last."""
 
     async def read(self) -> bytes:
         """The next bytes, as soon as there are any; b"" at the end. Raises Broken."""

@@ -45,7 +45,9 @@ class Screened:
         if self.holder.unlimited:
             return []
         own = self.identity.requests_per_minute
-        pairs = [(f"user:{self.holder.account}", self.identity.owner.plan.terms.requests_per_minute)]
+        pairs = [
+            (f"user:{self.holder.account}", self.identity.owner.plan.terms.requests_per_minute)
+        ]
         return pairs if own is None else [*pairs, (key_owner(self.identity.id), own)]
 
 
@@ -171,7 +173,9 @@ def check_open(screened: Screened, opened: dict[tuple[int, int], int]) -> None:
         )
 
 
-def draw_for(screened: Screened, book: Book, day: str, now: datetime) -> tuple[int, list[Leg], int | None]:
+def draw_for(
+    screened: Screened, book: Book, day: str, now: datetime
+) -> tuple[int, list[Leg], int | None]:
     """(amount, legs, output limit to forward), or 429/402. Nothing is drawn yet."""
     call, tariff, who = screened.call, screened.tariff, screened.holder
     purse = book.purse(who.account, who.key, who.owner, tariff.bucket, day, now)
@@ -273,7 +277,9 @@ def price_of(tariff: Tariff) -> str:
 
 def opaque(account: int) -> str:
     """What providers are told instead of who the user is: stable, and nothing else."""
-    return hmac.new(_user_key(settings.SECRET_KEY), str(account).encode(), hashlib.sha256).hexdigest()[:32]
+    return hmac.new(
+        _user_key(settings.SECRET_KEY), str(account).encode(), hashlib.sha256
+    ).hexdigest()[:32]
 
 
 @cache

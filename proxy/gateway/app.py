@@ -60,9 +60,7 @@ async def take(gateway: Gateway, route: Route, exchange: Exchange) -> Call:
 
 
 @step("relay")
-async def relay(
-    gateway: Gateway, ticket: Ticket, answer: Answer, exchange: Exchange
-) -> Outcome:
+async def relay(gateway: Gateway, ticket: Ticket, answer: Answer, exchange: Exchange) -> Outcome:
     """The provider's part; it never raises, for its entry is open and must be closed."""
     with gateway.leash() as leash:
         parting = _Parting(gateway, leash)

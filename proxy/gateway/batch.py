@@ -26,7 +26,7 @@ from proxy.models import PoolState
 from proxy.pool import Pool
 from quotas import ledger
 from quotas.book import Book, Wanted
-from quotas.draw import Row
+from quotas.draw import Leg, Row
 from quotas.models import Balance
 from quotas.pace import Minute
 from quotas.processes import Heart
@@ -205,7 +205,7 @@ class Batch:
         ledger.write_balances(cursor, sorted(batch.book.changed.values(), key=lambda row: row.id))
         ledger.insert_entries(cursor, batch.inserts)
         ledger.close_entries(cursor, batch.closes)
-        ledger.write_paces(cursor, {owner: tuple(m) for owner, m in batch.counted.items()})
+        ledger.write_paces(cursor, batch.counted)
         ledger.add_usage(cursor, batch.usage)
         _mark_used(batch)
         rests.learn(cursor, [*_lessons(ops)], batch.now)
@@ -275,7 +275,7 @@ def _close(batch: _Batch, op: Closing) -> Receipt:
 
 
 def _closed(
-    batch: _Batch, op: Closing, due: Charge, legs: Sequence[ledger.Leg], entry: ledger.EntryRow
+    batch: _Batch, op: Closing, due: Charge, legs: Sequence[Leg], entry: ledger.EntryRow
 ) -> ledger.ClosedEntry:
     call, outcome = op.ticket.call, op.outcome
     first = outcome.first_byte

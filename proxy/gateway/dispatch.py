@@ -107,9 +107,7 @@ class Dispatch:
         first = ended.first_byte
         spent = (first or monotonic()) - self._began if attempts else 0.0
         status = ended.error.status if ended.error else 200
-        return Outcome(
-            ended.end, attempts, ended.reader, ended.error, first, spent, status
-        )
+        return Outcome(ended.end, attempts, ended.reader, ended.error, first, spent, status)
 
 
 def nobody(none: NoKey) -> Ended:

@@ -64,7 +64,12 @@ class Vigil:
     """Watches one call. All times are in seconds of the event loop's clock."""
 
     def __init__(
-        self, leash: Leash, silence: float, longest: float, every: float, comment: Callable[[], None]
+        self,
+        leash: Leash,
+        silence: float,
+        longest: float,
+        every: float,
+        comment: Callable[[], None],
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._leash, self._silence, self._every, self._comment = leash, silence, every, comment

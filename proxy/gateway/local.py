@@ -92,5 +92,3 @@ def _shown(gateway: Gateway, model: ModelInfo) -> dict[str, Any]:
         "available": bool(endpoints) and gateway.pool.available(model, clock.monotonic()),
         "shutdown_date": model.shutdown.isoformat() if model.shutdown else None,
     }
-
-

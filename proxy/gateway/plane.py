@@ -122,22 +122,21 @@ class Gateway:
         loop = asyncio.get_running_loop()
 
         def give_up() -> None:
-            nonlocal timer
             if item.running:
                 # Its batch is being committed this moment: that outcome must not be guessed.
-                timer = loop.call_later(0.1, give_up)
+                timers.append(loop.call_later(0.1, give_up))
             elif not item.future.done():
                 op.void = not sent
                 item.future.set_exception(quota_unavailable())
 
-        timer = loop.call_later(settings.CLOSE_PATIENCE, give_up)
+        timers = [loop.call_later(settings.CLOSE_PATIENCE, give_up)]
         try:
             receipt: Receipt = await item.future
             return receipt
         except Unavailable:
             raise quota_unavailable() from None
         finally:
-            timer.cancel()
+            timers[-1].cancel()
 
     def _orphaned(self, op: Op, result: Any) -> None:
         """An admission that came through after its caller had given up: nothing was called."""
@@ -157,6 +156,4 @@ def _forget(future: "asyncio.Future[Any]") -> None:
 
 
 def quota_unavailable() -> ApiError:
-    return ApiError(
-        Code.QUOTA_UNAVAILABLE, "quota check temporarily unavailable", retry_after=1
-    )
+    return ApiError(Code.QUOTA_UNAVAILABLE, "quota check temporarily unavailable", retry_after=1)

@@ -120,7 +120,12 @@ class Attempting:
 
     async def _stream(self, reader: StreamReader, reply: http.Reply) -> Ended:
         self._reader = reader
-        vigil, leash, answer, loop = self._vigil, self._leash, self._answer, asyncio.get_running_loop()
+        vigil, leash, answer, loop = (
+            self._vigil,
+            self._leash,
+            self._answer,
+            asyncio.get_running_loop(),
+        )
         while True:
             with leash:
                 data = await reply.read()
@@ -143,9 +148,7 @@ class Attempting:
         return self._completed()
 
     def _completed(self) -> Ended:
-        return Ended(
-            Blame.NOBODY, EndReason.COMPLETED, None, self._reader, self._first, final=True
-        )
+        return Ended(Blame.NOBODY, EndReason.COMPLETED, None, self._reader, self._first, final=True)
 
     async def _refused(self, lease: Lease, reply: http.Reply) -> Ended:
         """A status other than 2xx. Only the client's own fault is passed on."""
@@ -157,9 +160,7 @@ class Attempting:
                 Blame.CLIENT, EndReason.UPSTREAM_ERROR, error, final=True,
                 refuses_usage=verdict.refuses_usage,
             )  # fmt: skip
-        return Ended(
-            verdict.blame, EndReason.UPSTREAM_ERROR, error_for(verdict), wait=verdict.wait
-        )
+        return Ended(verdict.blame, EndReason.UPSTREAM_ERROR, error_for(verdict), wait=verdict.wait)
 
     async def _head(self, reply: http.Reply) -> bytes:
         """The beginning of an error body: more than that is nobody's business."""
@@ -228,6 +229,4 @@ def passed_on(status: int, verdict: Verdict, secret: str) -> ApiError:
     """The provider's own refusal of the request, in our shape, without its account or key."""
     extra: Mapping[str, str] = {"code": verdict.code} if verdict.code else {}
     message = verdict.message.replace(secret, "…") if secret else verdict.message
-    return ApiError(
-        Code.UPSTREAM_REFUSED, message, param=verdict.param, extra=extra, status=status
-    )
+    return ApiError(Code.UPSTREAM_REFUSED, message, param=verdict.param, extra=extra, status=status)

@@ -144,8 +144,9 @@ class _Chat:
 
     def _usage_block(self) -> dict[str, int]:
         """Usage for a client that asked where the provider gave none, estimated."""
-        usage = self.usage or Usage(tokens.of_messages(self.asked.body.get("messages")),
-                                    self.produced)
+        usage = self.usage or Usage(
+            tokens.of_messages(self.asked.body.get("messages")), self.produced
+        )
         return {
             "prompt_tokens": usage.prompt,
             "completion_tokens": usage.completion,

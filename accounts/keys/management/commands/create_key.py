@@ -16,8 +16,11 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("user")
         parser.add_argument("--name", default="default")
-        parser.add_argument("--operator", action="store_true", help="staff only: owns nothing, "
-                            "sees every object of the upstream accounts")
+        parser.add_argument(
+            "--operator",
+            action="store_true",
+            help="staff only: owns nothing, sees every object of the upstream accounts",
+        )
         parser.add_argument("--unlimited", action="store_true", help="metered, never refused")
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -1,0 +1,1 @@
+"""The suite. It mirrors the packages; `kit.py` has the people, `upstream/` the provider."""

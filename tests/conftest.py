@@ -1,0 +1,74 @@
+"""Fixtures of the whole suite. Server and database live for the session; people for a test."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.db import connections
+from django.test.utils import setup_databases, teardown_databases
+
+from tests.upstream import FaultServer
+
+
+@pytest.fixture(scope="session", autouse=True)
+def database(django_test_environment: None, django_db_blocker: Any) -> Iterator[None]:
+    """The test database, made by our migrations and committed to for real.
+
+    pytest-django's own fixtures would roll back or empty the tables after a test; here other
+    processes read and write them all the time.
+    """
+    with django_db_blocker.unblock():
+        made = setup_databases(verbosity=0, interactive=False)
+        yield
+        connections.close_all()
+        teardown_databases(made, verbosity=0)
+
+
+@pytest.fixture(scope="session")
+def site(database: None) -> Iterator[Any]:
+    """A gateway with two workers, for every test that does not break it."""
+    from tests import kit
+
+    running = kit.launch(workers=2)
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def launch(database: None) -> Iterator[Any]:
+    """Start gateways that a test may break; they are gone after it."""
+    from tests import kit
+
+    started: list[Any] = []
+
+    def start(workers: int = 1, **env: str) -> Any:
+        started.append(kit.launch(workers, **env))
+        return started[-1]
+
+    yield start
+    for running in started:
+        running.stop(9)
+
+
+@pytest.fixture
+def up() -> Iterator[FaultServer]:
+    """A provider that fails on demand."""
+    with FaultServer() as server:
+        yield server
+        assert server.malformed == []
+
+
+@pytest.fixture
+def alice(database: None) -> Any:
+    """The owner of things."""
+    from tests import kit
+
+    return kit.person("alice")
+
+
+@pytest.fixture
+def bob(database: None) -> Any:
+    """A stranger to alice's things."""
+    from tests import kit
+
+    return kit.person("bob")
