@@ -125,8 +125,7 @@ def read_balances(
 
 
 def _row(*values: Any) -> Row:
-    *plain, expires_at = values
-    return Row(*plain, sql.moment(expires_at))
+    return Row(*(*values[:-1], sql.moment(values[-1])))
 
 
 def write_balances(cursor: CursorWrapper, rows: Iterable[Row]) -> None:
@@ -161,8 +160,7 @@ def read_entries(cursor: CursorWrapper, ids: Collection[str]) -> dict[str, Entry
 
 
 def _entry(row: tuple[Any, ...]) -> EntryRow:
-    *plain, legs, created = row
-    return EntryRow(*plain, load_legs(legs), sql.moment(created))
+    return EntryRow(*(*row[:-2], load_legs(row[-2]), sql.moment(row[-1])))
 
 
 def close_entries(cursor: CursorWrapper, entries: Iterable[ClosedEntry]) -> None:
