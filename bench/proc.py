@@ -42,8 +42,17 @@ class Process:
 
     @property
     def pid(self) -> int:
-        """The id of the process, and of its group and session."""
+        """The id of the process and of its group."""
         return self.popen.pid
+
+    def dead(self) -> bool:
+        """Whether it has exited; it is left unreaped, see ``wait_unreaped``."""
+        flags = os.WEXITED | os.WNOWAIT | os.WNOHANG
+        return bool(os.waitid(os.P_PID, self.pid, flags))
+
+    def how_it_ended(self) -> str:
+        """Its exit code (minus the signal that killed it) and its last words."""
+        return f"exit {self.popen.wait(1)}; its last words:\n{self.last_words()}"
 
     def last_words(self, lines: int = 15) -> str:
         """The end of its output."""
@@ -83,12 +92,10 @@ def become_child(core: int | None) -> None:
     LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def wait_unreaped(pid: int, seconds: float) -> None:
+def wait_unreaped(process: Process, seconds: float) -> None:
     """Wait for an exit but leave the zombie: while it is there its group's id is not reused."""
     end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG):
-            return
+    while time.monotonic() < end and not process.dead():
         time.sleep(0.05)
 
 
@@ -147,7 +154,7 @@ class Supervisor:
             self.running.remove(process)
         if process.popen.returncode is None:
             os.kill(process.pid, signal.SIGTERM)
-            wait_unreaped(process.pid, STOP_SECONDS)
+            wait_unreaped(process, STOP_SECONDS)
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.popen.wait(STOP_SECONDS)
@@ -193,7 +200,7 @@ def wait_http(process: Process, port: int, path: str, seconds: float) -> None:
     """Wait until GET ``path`` answers 200."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        if os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG):
+        if process.dead():
             break
         with contextlib.suppress(OSError, urllib.error.URLError):
             url = f"http://127.0.0.1:{port}{path}"
@@ -201,9 +208,8 @@ def wait_http(process: Process, port: int, path: str, seconds: float) -> None:
                 if answer.status == 200:
                     return
         time.sleep(0.1)
-    raise StartError(
-        f"{process.name} did not answer {path}; its last words:\n{process.last_words()}"
-    )
+    ended = process.how_it_ended() if process.dead() else f"but runs:\n{process.last_words()}"
+    raise StartError(f"{process.name} did not answer {path}, {ended}")
 
 
 def stat_fields(pid: int) -> list[str]:
@@ -214,7 +220,7 @@ def stat_fields(pid: int) -> list[str]:
 
 
 def members(leader: int) -> Iterator[int]:
-    """The processes of a session that ``Supervisor.start`` began, its leader first."""
+    """The processes that stem from one that ``Supervisor.start`` started, that one first."""
     yield leader
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != leader:

@@ -23,6 +23,8 @@ IDLE_MB = 110.0
 # (QUICK_SHARE is not applied), to be set from what the ratio usually is.
 QUICK_FLOOR_RATIO = 0.02
 
+NOISY_PERCENT = 15  # others' CPU from which the page warns; of all cores together
+
 METRICS = {
     "rps": ("loop", "rps"),
     "p99_us": ("loop", "p99_us"),
@@ -140,6 +142,7 @@ def ledger_bars(ledger: Row) -> list[Bar]:
     """
     surplus = ledger["entries"] - ledger["answered"]
     return [
+        Bar("requests of ours that failed", float(ledger["unclear"]), 0, False),
         Bar("audit_ledger, complaints", float(bool(ledger["audit"])), 0, False),
         Bar("answers without an entry", float(max(0, -surplus)), 0, False),
         Bar("entries without an answer", float(max(0, surplus)), ledger["unclear"], False),
@@ -156,7 +159,7 @@ LINES = [
     ("   CPU µs/request", "big_cpu_us"),
     ("p50 ms, 1 connection", "single_p50_us"),
     ("   added to the mock's own", "added_ms"),
-    ("slow streams complete", "streams"),
+    ("slow streams complete, of {streams}", "streams"),
     ("   p50 delay of a chunk, ms", "delay_p50_ms"),
     ("   p99", "delay_p99_ms"),
     ("   max", "delay_max_ms"),
@@ -203,11 +206,24 @@ def ratio_table(over: Medians, targets: list[str]) -> list[str]:
     return table(["ours divided by", *others], rows)
 
 
+def warnings(summary: Row) -> list[str]:
+    """What makes the numbers worth less."""
+    found = []
+    if summary["others_percent"] > NOISY_PERCENT:
+        found.append(f"NOTE: others took more than {NOISY_PERCENT} % of the machine; run it again")
+    if summary["fallback"]:
+        found.append("NOTE: tools in Python (FALLBACK): they are measured as much as the gateways")
+    return found
+
+
 def page(summary: Row) -> str:
     """The readable page of one run."""
     over, targets, machine = summary["medians"], summary["targets"], summary["machine"]
     rows = [
-        [what, *(number(over.get(name, {}).get(metric), metric) for name in targets)]
+        [
+            what.format(**summary),
+            *(number(over.get(name, {}).get(metric), metric) for name in targets),
+        ]
         for what, metric in LINES
     ]
     versions = ", ".join(f"{name} = {text}" for name, text in summary["versions"].items())
@@ -218,17 +234,14 @@ def page(summary: Row) -> str:
         f"fsync p50 of DATA_DIR {summary['fsync_ms']} ms; others' CPU up to "
         f"{summary['others_percent']} %, stolen up to {summary['steal_percent']} %, "
         f"load average up to {summary['loadavg']:.2f}",
-        *(
-            ["tools: Python FALLBACK, the numbers are the tools' as much as the gateways'"]
-            if summary["fallback"]
-            else []
-        ),
+        *warnings(summary),
         "",
         *table(["", *targets], rows),
         "",
         *ratio_table(over, targets),
         "",
         *summary["lines"],
+        *(f"{name} was not measured: {why}" for name, why in summary["lost"].items()),
         *(["", summary["ledger"]["audit"]] if summary.get("ledger", {}).get("audit") else []),
     ]
     return "\n".join(lines)

@@ -14,13 +14,13 @@ import fcntl
 import json
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
-from urllib.error import URLError
 
 from machine import describe, fsync_p50_ms
 from measure import FULL, INTERVAL_MS, QUICK, Bench, Plan, scenarios, write_bodies
@@ -31,6 +31,7 @@ from targets import ROOT, Floor, Ours, Target, Workplace, chat
 from tools import Tools, build
 
 FOLDER = ROOT / ".bench"
+FAILURES = (StartError, OSError, ValueError, subprocess.TimeoutExpired)
 FALLBACK_STREAMS = 200  # what the tools in Python can carry on one core
 
 
@@ -82,6 +83,18 @@ def start_mock(tools: Tools, plan: Plan, supervisor: Supervisor) -> tuple[Proces
     return process, port
 
 
+@contextlib.contextmanager
+def optional(target: Target, lost: dict[str, str]) -> Iterator[None]:
+    """A peer that fails is left out and named on the page; the floor and ours must work."""
+    try:
+        yield
+    except FAILURES as exc:
+        if target.name not in PEERS:
+            raise
+        lost[target.name] = str(exc)
+        say(f"{target.name} is left out: {exc}")
+
+
 def one_round(
     bench: Bench, target: Target, number: int, supervisor: Supervisor, results: Results
 ) -> None:
@@ -97,6 +110,10 @@ def one_round(
             say(f"round {number}/{bench.plan.rounds}  {target.name:8} {name}")
             row = {"target": target.name, "round": number, "scenario": name, **scenario(gateway)}
             results.write("row", row)
+            if gateway.process.dead():
+                raise StartError(
+                    f"{target.name} died in `{name}`, {gateway.process.how_it_ended()}"
+                )
     finally:
         supervisor.stop(gateway.process)
 
@@ -120,6 +137,7 @@ def summarise(results: Results, plan: Plan, more: Row, targets: list[Target]) ->
     found += ledger_bars(more["ledger"]) if "ledger" in more else []
     summary = {
         "rounds": plan.rounds,
+        "streams": plan.streams,
         "targets": names,
         "versions": {target.name: target.version for target in targets},
         "machine": describe(),
@@ -140,17 +158,20 @@ def measure(args: argparse.Namespace, plan: Plan, place: Workplace) -> Row:
     ours = Ours(place)
     everyone: list[Target] = [Floor(place), ours, *(PEERS[name](place) for name in args.peers)]
     targets = [target for target in everyone if not args.only or target.name in args.only]
-    more: dict[str, Any] = {"fallback": place.tools.fallback}
+    more: dict[str, Any] = {"fallback": place.tools.fallback, "lost": {}}
     with Supervisor(FOLDER / "logs") as supervisor:
         mock, port = start_mock(place.tools, plan, supervisor)
         bench = Bench(place.tools, plan, mock, port, write_bodies(place.own("bodies")))
         for target in targets:
             say(f"setting up {target.name}")
-            target.prepare(port)
+            with optional(target, more["lost"]):
+                target.prepare(port)
         more["fsync_ms"] = fsync_p50_ms(ours.data if ours in targets else FOLDER)
         for number in range(1, plan.rounds + 1):
             for target in targets:
-                one_round(bench, target, number, supervisor, results)
+                if target.name not in more["lost"]:
+                    with optional(target, more["lost"]):
+                        one_round(bench, target, number, supervisor, results)
         if ours in targets:
             more["ledger"] = check_ledger(ours, results.rows)
             if all(bar.passed for bar in ledger_bars(more["ledger"])):
@@ -207,7 +228,7 @@ def main() -> int:
     except KeyboardInterrupt:
         say("interrupted; everything that was started is stopped")
         return 130
-    except (StartError, OSError, URLError, ValueError) as exc:
+    except FAILURES as exc:
         say(f"bench could not run: {exc}")
         return 2
     print(page(summary))

@@ -21,7 +21,7 @@ COLUMNS = [
     ("CPU µs/request", "cpu_us"),
     ("50 KB bodies/s", "big_rps"),
     ("added p50, ms", "added_ms"),
-    ("slow streams", "streams"),
+    ("slow streams, of {streams}", "streams"),
     ("p99 chunk delay, ms", "delay_p99_ms"),
     ("CPU µs/chunk", "chunk_cpu_us"),
 ]
@@ -53,7 +53,7 @@ def cells(over: Medians, target: str) -> list[str]:
 def markdown(summary: dict[str, Any]) -> str:
     """The table, and under it what the numbers depend on."""
     over, machine = summary["medians"], summary["machine"]
-    head = ["one worker, one core", *(name for name, _ in COLUMNS), "ours / it"]
+    head = ["one worker, one core", *(name.format(**summary) for name, _ in COLUMNS), "ours / it"]
     rows = [[title(name, summary), *cells(over, name)] for name in summary["targets"]]
     rule = ["---", *["---:"] * (len(head) - 1)]
     lines = [f"| {' | '.join(row)} |" for row in [head, rule, *rows]]

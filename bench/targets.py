@@ -145,6 +145,17 @@ class Floor:
 
 # ---- ours ---------------------------------------------------------------------------------------
 
+
+def tree() -> str:
+    """Which state of this repository is measured."""
+    try:
+        return run_quietly(
+            ["git", "--no-optional-locks", "describe", "--always", "--dirty"], 10, cwd=ROOT
+        ).strip()
+    except (StartError, OSError, subprocess.TimeoutExpired):
+        return "this tree"
+
+
 COUNT_ENTRIES = "from quotas.models import Entry; print('entries', Entry.objects.count())"
 
 
@@ -155,7 +166,7 @@ class Ours:
 
     def __init__(self, place: Workplace) -> None:
         self.place = place
-        self.version = "this tree"
+        self.version = tree()
         self.data = place.folder / "data"
         self.bin = ROOT / ".venv" / "bin"
         self.key = ""

@@ -14,16 +14,17 @@ from django.core.asgi import get_asgi_application  # after the settings are name
 
 _django = get_asgi_application()
 
-from django.conf import settings  # noqa: E402  # the apps must be loaded before these
+from django.conf import settings
 
-from bsod.lib import ids  # noqa: E402
-from proxy import routes  # noqa: E402
-from proxy.errors import ApiError, Code  # noqa: E402
-from proxy.gateway.answer import COMMON, base_headers, send_error  # noqa: E402
-from proxy.gateway.app import serve  # noqa: E402
-from proxy.gateway.exchange import AsgiExchange, Message, Receive, Send  # noqa: E402
-from proxy.gateway.plane import Gateway  # noqa: E402
-from proxy.routes import Close, Plane  # noqa: E402
+from bsod.lib import ids
+from proxy import routes
+from proxy.errors import ApiError, Code
+from proxy.gateway.answer import COMMON, base_headers, send_error
+from proxy.gateway.app import serve
+from proxy.gateway.call import read_head
+from proxy.gateway.exchange import AsgiExchange, Message, Receive, Send
+from proxy.gateway.plane import Gateway
+from proxy.routes import Close, Plane
 
 
 class Application:
@@ -61,13 +62,15 @@ class Application:
             await _django(scope, receive, send)  # type: ignore[arg-type]  # the same ASGI types
             return
         exchange = AsgiExchange(ids.ulid(), scope, receive, send)
-        if found.route is None:
-            await _no_route(exchange, found.allow)
-        elif found.route.plane is Plane.DJANGO:
-            scope = {**scope, "path": found.route.path + "/"}
-            await _django(scope, receive, _signed(exchange.id, send))  # type: ignore[arg-type]
-        else:
+        if found.route and found.route.plane is Plane.GATEWAY:
             await self._serve(found, exchange)
+        elif fault := _fault(exchange):
+            await send_error(exchange, fault)
+        elif found.route is None:
+            await _no_route(exchange, found.allow)
+        else:
+            scope = {**scope, "path": found.route.path + "/"}
+            await _django(scope, receive, _signed(exchange.id, send))  # type: ignore[arg-type]  # as above
 
     async def _serve(self, found: routes.Match, exchange: AsgiExchange) -> None:
         assert self.gateway is not None, "lifespan comes first"
@@ -78,6 +81,15 @@ class Application:
         else:
             # The server cancels us some seconds after the client has gone; a call goes on.
             await asyncio.shield(self.gateway.detach(work))
+
+
+def _fault(exchange: AsgiExchange) -> ApiError | None:
+    """What is wrong with the request's head: said before there is talk of routes."""
+    try:
+        read_head(exchange)
+    except ApiError as error:
+        return error
+    return None
 
 
 async def _no_route(exchange: AsgiExchange, allow: tuple[str, ...]) -> None:

@@ -4,33 +4,53 @@ Prepares the database, then supervises three children: the bundled model, gunico
 worker. A child that dies is started again. Ctrl-C stops everything; a second one at once.
 """
 
+import contextlib
 import ctypes
+import http.client
+import io
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import FrameType
+from typing import TYPE_CHECKING
+
+from django.core.exceptions import ImproperlyConfigured
+from django.db import OperationalError
+
+from bsod.greeting import greeting
+
+if TYPE_CHECKING:  # it imports models, which need the settings first
+    from bsod.bootstrap import Welcome
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "bsod.settings")
 
 _STOP_WITHIN = 80.0  # seconds: gunicorn's own grace and a little
+_START_WITHIN = 120.0  # the model reads its weights, perhaps from a slow disk
 _LONGEST_PAUSE = 30.0
 _TOO_OFTEN = 5  # quick deaths of one child before the launcher gives up
+
+# The children are on loopback: whatever proxy the environment names is not for them.
+_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+
+class Stopped(BaseException):
+    """Somebody asked us to stop, at whatever point we were."""
 
 
 @dataclass
 class Child:
-    """A supervised process."""
+    """A supervised process. One that is not essential is given up when it does not stay up."""
 
     name: str
     command: list[str]
     environment: dict[str, str] = field(default_factory=dict)
+    essential: bool = True
     process: "subprocess.Popen[bytes] | None" = None
     began: float = 0.0
     deaths: int = 0
@@ -41,9 +61,10 @@ class Child:
         self.process = subprocess.Popen(  # noqa: S603  # our own commands
             self.command,
             env={**os.environ, **self.environment},
+            stdin=subprocess.DEVNULL,
             # Not the terminal's group: Ctrl-C is ours to pass on, in order.
             start_new_session=True,
-            preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+            preexec_fn=_die_with_parent,
         )
 
     def alive(self) -> bool:
@@ -56,38 +77,45 @@ class Child:
 
 def _die_with_parent() -> None:
     """Linux: the child gets SIGTERM when the launcher dies, however it dies."""
-    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+    if _libc:
+        _libc.prctl(1, signal.SIGTERM)
 
 
 class Supervisor:
     def __init__(self) -> None:
         self.children: list[Child] = []
-        self.stopping = 0
+        self.stopping = False
 
     def add(self, child: Child) -> Child:
         self.children.append(child)
         child.start()
         return child
 
+    def give_up(self, child: Child) -> None:
+        """Go on without it."""
+        say(f"{child.name} does not stay up; going on without it.")
+        child.signal(signal.SIGKILL)
+        self.children.remove(child)
+
     def stop(self, number: int = 0, frame: FrameType | None = None) -> None:
         """A signal's handler: the first asks, the second does not."""
-        self.stopping += 1
-        if self.stopping > 1:
+        if self.stopping:
             for child in self.children:
                 child.signal(signal.SIGKILL)
+            return
+        self.stopping = True
+        raise Stopped
 
-    def watch(self) -> int:
-        """Keep the children alive until told to stop; returns the exit code."""
-        while not self.stopping:
-            for child in self.children:
+    def watch(self) -> None:
+        """Keep the children alive; returns when an essential one does not stay up."""
+        while True:
+            for child in list(self.children):
                 if not child.alive() and not self._revive(child):
-                    say(f"{child.name} does not stay up; see the lines above.")
-                    self.end()
-                    return 1
+                    if child.essential:
+                        say(f"{child.name} does not stay up; see the lines above.")
+                        return
+                    self.give_up(child)
             time.sleep(0.2)
-        say("Stopping …")
-        self.end()
-        return 0
 
     def _revive(self, child: Child) -> bool:
         now = time.monotonic()
@@ -106,9 +134,9 @@ class Supervisor:
 
     def end(self) -> None:
         """Gateway and worker first, the model last: calls that run may still need it."""
-        for group in (self.children[1:], self.children[:1]) if self._has_model() else (
-            self.children,
-        ):  # fmt: skip
+        self.stopping = True
+        for essential in (True, False):
+            group = [child for child in self.children if child.essential is essential]
             for child in group:
                 child.signal(signal.SIGTERM)
             deadline = time.monotonic() + _STOP_WITHIN
@@ -116,9 +144,6 @@ class Supervisor:
                 time.sleep(0.05)
             for child in group:
                 child.signal(signal.SIGKILL)
-
-    def _has_model(self) -> bool:
-        return bool(self.children) and self.children[0].name == "local model"
 
 
 def say(text: str) -> None:
@@ -132,121 +157,106 @@ def free_port() -> int:
         return port
 
 
-def taken(host: str, port: int) -> bool:
-    with socket.socket() as probe:
+def cannot_listen(host: str, port: int) -> str:
+    """Why nothing can listen there, or nothing. gunicorn would say it five times over."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
-        except OSError:
-            return True
-        return False
+        except OSError as error:
+            reason = error.strerror or str(error)
+            return f"Cannot listen on {host} port {port}: {reason}. Set HOST and PORT."
+    return ""
 
 
-def answers(url: str, child: Child, supervisor: Supervisor, seconds: float) -> bool:
+def answers(url: str, child: Child, seconds: float) -> bool:
     """Wait for a 200 from a child that is starting."""
     deadline = time.monotonic() + seconds
-    while child.alive() and not supervisor.stopping and time.monotonic() < deadline:
-        try:
-            with urllib.request.urlopen(url, timeout=2) as reply:  # noqa: S310  # http, loopback
-                if reply.status == 200:
-                    return True
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.1)
+    while child.alive() and time.monotonic() < deadline:
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            if _opener.open(url, timeout=2).status == 200:
+                return True
+        time.sleep(0.1)
     return False
 
 
 def main() -> int:
-    import django
-
-    say("BSOD: preparing the database …")
-    django.setup()
-    from django.conf import settings
-
-    from bsod import bootstrap
-
-    if taken(settings.HOST, settings.PORT):
-        say(f"{settings.HOST}:{settings.PORT} is taken. Stop what listens there, or set PORT.")
-        return 1
-    bootstrap.migrate()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal that is not UTF-8 is no reason to die
     supervisor = Supervisor()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, supervisor.stop)
+        # Under nohup a hangup is ignored, and stays so.
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, supervisor.stop)
     try:
-        return _run(supervisor, settings.HOST, settings.PORT)
+        _run(supervisor)
+    except Stopped:
+        say("Stopping …")
+        return 0
+    except ImproperlyConfigured as error:
+        say(f"BSOD cannot start: {error}")
+    except OperationalError as error:
+        say(f"BSOD cannot start: the database does not answer: {str(error).strip()}")
     finally:
         supervisor.end()
+    return 1
 
 
-def _run(supervisor: Supervisor, host: str, port: int) -> int:
+def _run(supervisor: Supervisor) -> None:
+    import django
+
+    django.setup()
     from django.conf import settings
+    from django.db import connections
 
     from bsod import bootstrap
 
-    welcome = bootstrap.first_people()
-    if settings.LOCAL_MODEL:
-        _start_model(supervisor, bootstrap.local_key(), bootstrap.local_provider)
-    else:
-        bootstrap.no_local_provider()
-    for line in bootstrap.environment_providers():
-        say(line)
+    if problem := cannot_listen(settings.HOST, settings.PORT):
+        raise ImproperlyConfigured(problem)
+    say("BSOD: preparing the database …")
+    bootstrap.check()
+    bootstrap.migrate()
     gateway = supervisor.add(
         Child("gateway", [_beside("gunicorn"), "-c", "bsod/gunicorn.py", "bsod.asgi:application"])
     )
     supervisor.add(Child("worker", [sys.executable, "manage.py", "worker"]))
-    address = f"{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
-    if answers(f"http://{address}/readyz", gateway, supervisor, 60):
-        say(box(_greeting(settings.SITE_URL, welcome)))
-    return supervisor.watch()
+    _local_model(supervisor, settings.LOCAL_MODEL)
+    for line in bootstrap.environment_providers():
+        say(line)
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.HOST, settings.HOST)
+    netloc = f"[{host}]:{settings.PORT}" if ":" in host else f"{host}:{settings.PORT}"
+    if answers(f"http://{netloc}/readyz", gateway, 60):
+        # Made only now that they can be shown: what is shown once must not be lost in a failure.
+        _greet(settings.SITE_URL, bootstrap.first_people(), bootstrap.a_model())
+    connections.close_all()
+    supervisor.watch()
 
 
-def _start_model(supervisor: Supervisor, key: str, register: Callable[[int], int]) -> None:
+def _local_model(supervisor: Supervisor, wanted: bool) -> None:
+    from bsod import bootstrap
+
+    if not wanted:
+        bootstrap.no_local_provider()
+        return
     say("Starting the bundled language model …")
     port = free_port()
     command = [sys.executable, "-m", "bsod.localmodel", "--port", str(port)]
-    child = supervisor.add(Child("local model", command, {"LOCAL_MODEL_KEY": key}))
-    if answers(f"http://127.0.0.1:{port}/health", child, supervisor, 60):
-        register(port)
+    known_by = {"LOCAL_MODEL_KEY": bootstrap.local_key()}
+    child = supervisor.add(Child("local model", command, known_by, essential=False))
+    if answers(f"http://127.0.0.1:{port}/health", child, _START_WITHIN):
+        bootstrap.local_provider(port)
     else:
-        say("The bundled model did not start; LOCAL_MODEL=off goes without it.")
+        supervisor.give_up(child)
+        bootstrap.no_local_provider()
+
+
+def _greet(site: str, welcome: "Welcome | None", model: str | None) -> None:
+    say(greeting(site, welcome, model))
 
 
 def _beside(name: str) -> str:
     return os.path.join(os.path.dirname(sys.executable), name)
-
-
-def _greeting(site: str, welcome: "object | None") -> list[str]:
-    from bsod.bootstrap import Welcome
-
-    if not isinstance(welcome, Welcome):
-        return [f"BSOD answers at {site}/v1", f"Admin: {site}/admin/", "Ctrl-C stops it."]
-    return [
-        f"BSOD answers at {site}/v1",
-        "",
-        "Shown once, keep them:",
-        f"  admin at {site}/admin/   {welcome.username} / {welcome.password}",
-        f"  API key   {welcome.key}",
-        "",
-        "Try it:",
-        *curl(site, welcome.key),
-        "",
-        "Ctrl-C stops everything.",
-    ]
-
-
-def curl(site: str, key: str) -> list[str]:
-    """A request that works when pasted."""
-    return [
-        f'curl {site}/v1/chat/completions -H "Authorization: Bearer {key}" \\',
-        '     -H "Content-Type: application/json" \\',
-        '     -d \'{"model":"smollm2-135m-instruct","messages":[{"role":"user",'
-        '"content":"Привет"}],"max_tokens":64}\'',
-    ]
-
-
-def box(lines: list[str]) -> str:
-    """Rules above and below only: what is inside can be selected and pasted as it is."""
-    rule = "─" * 78
-    return "\n".join([rule, *lines, rule])
 
 
 if __name__ == "__main__":

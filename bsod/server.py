@@ -1,15 +1,21 @@
-"""The worker class: gunicorn's own ASGI worker with three things set right.
+"""The worker class: gunicorn's own ASGI worker with four things set right.
 
 - It listens with a backlog of 100 whatever gunicorn's setting says; ours is the setting's.
 - A client that leaves while we wait for it to read would leave the writer waiting for ever.
 - At SIGTERM idle connections are closed at once and calls get `DRAIN_SECONDS` to end.
+- What is no HTTP is refused in the API's own shape.
 """
 
 import weakref
+from collections.abc import Iterable
 from typing import Any
 
 import gunicorn.workers.gasgi as gasgi
+import orjson
 from gunicorn.asgi.protocol import ASGIProtocol
+
+from bsod.lib import ids
+from proxy.errors import ApiError, Code
 
 
 class Protocol(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no types
@@ -26,6 +32,22 @@ class Protocol(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no types
     def close_if_idle(self) -> None:
         if self._awaiting_request:
             self._keepalive_timeout()
+
+    def _send_error_response(
+        self, status: int, message: str, extra_headers: Iterable[tuple[str, str]] = ()
+    ) -> None:
+        code = Code.INTERNAL_ERROR if status == 500 else Code.INVALID_REQUEST
+        body = orjson.dumps(ApiError(code, message).body())
+        lines = [
+            f"HTTP/1.1 {status} {self._get_reason_phrase(status)}",
+            *(f"{name}: {value}" for name, value in extra_headers),
+            "Content-Type: application/json",
+            f"Content-Length: {len(body)}",
+            f"x-request-id: {ids.ulid()}",
+            "access-control-allow-origin: *",
+            "Connection: close",
+        ]
+        self._safe_write("\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body)
 
 
 # The worker makes its protocols by this name.

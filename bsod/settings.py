@@ -6,11 +6,14 @@ orchestrator). On a first run without production secrets, random ones are made a
 """
 
 import base64
+import binascii
+import ipaddress
 import json
+import math
 import os
 import secrets
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
@@ -22,7 +25,10 @@ def env(name: str, default: str = "") -> str:
     """`NAME`, else what the file `NAME_FILE` holds, else the default."""
     path = os.environ.get(f"{name}_FILE")
     if path and not os.environ.get(name):
-        return Path(path).read_text(encoding="utf-8").strip()
+        try:
+            return Path(path).read_text(encoding="utf-8").strip()
+        except (OSError, ValueError) as error:
+            raise ImproperlyConfigured(f"{name}_FILE cannot be read: {error}") from None
     return os.environ.get(name) or default
 
 
@@ -30,18 +36,24 @@ def env_list(name: str) -> list[str]:
     return [part.strip() for part in env(name).split(",") if part.strip()]
 
 
-def env_int(name: str, default: int) -> int:
+def env_int(name: str, default: int, least: int = 0, most: int = 2**31) -> int:
     text = env(name, str(default))
-    if not text.isdigit():
-        raise ImproperlyConfigured(f"{name} must be a whole number, not {text!r}")
+    if not text.isdecimal() or not least <= int(text) <= most:
+        raise ImproperlyConfigured(
+            f"{name} must be a whole number from {least} to {most}, not {text!r}"
+        )
     return int(text)
 
 
 def env_float(name: str, default: float) -> float:
+    text = env(name, str(default))
     try:
-        return float(env(name, str(default)))
+        number = float(text)
     except ValueError:
-        raise ImproperlyConfigured(f"{name} must be a number") from None
+        number = math.nan
+    if not math.isfinite(number) or number < 0:
+        raise ImproperlyConfigured(f"{name} must be a number of seconds, not {text!r}")
+    return number
 
 
 def env_flag(name: str, default: bool) -> bool:
@@ -53,21 +65,50 @@ def env_flag(name: str, default: bool) -> bool:
 
 # ---- where it runs
 
+
+def _bracketed(host: str) -> str:
+    """A host as URLs and Host headers spell it."""
+    return f"[{host}]" if ":" in host else host
+
+
+def _split_site(url: str) -> SplitResult:
+    site = urlsplit(url)
+    try:
+        whole = f"{site.scheme}://{site.netloc}" == url and site.port != 0
+    except ValueError:  # the port is no number
+        whole = False
+    if site.scheme not in ("http", "https") or not site.hostname or "@" in url or not whole:
+        raise ImproperlyConfigured(f"SITE_URL must look like https://api.example.org, not {url!r}")
+    return site
+
+
+def _private(host: str) -> bool:
+    """Whether a host can only be near: http:// shows keys to everybody on the way."""
+    try:
+        return not ipaddress.ip_address(host).is_global
+    except ValueError:
+        near = (".localhost", ".local", ".lan", ".internal", ".home.arpa", ".test")
+        return "." not in host or host.endswith(near)
+
+
 HOST = env("HOST", "127.0.0.1")
-PORT = env_int("PORT", 8000)
-SITE_URL = env("SITE_URL", f"http://{'127.0.0.1' if HOST == '0.0.0.0' else HOST}:{PORT}").rstrip(
-    "/"
-)
-_site = urlsplit(SITE_URL)
-if _site.scheme not in ("http", "https") or not _site.hostname:
-    raise ImproperlyConfigured("SITE_URL must look like https://api.example.org")
+PORT = env_int("PORT", 8000, least=1, most=65_535)
+_loopback = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+SITE_URL = env("SITE_URL", f"http://{_bracketed(_loopback.get(HOST, HOST))}:{PORT}").rstrip("/")
+_site = _split_site(SITE_URL)
+_site_host = str(_site.hostname)
 PRODUCTION = _site.scheme == "https"
+if not PRODUCTION and not _private(_site_host):
+    raise ImproperlyConfigured(f"SITE_URL must be https:// for the public host {_site_host}")
 DATA_DIR = Path(env("DATA_DIR", str(BASE_DIR / "var"))).resolve()
-DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
+try:
+    DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
+except OSError as error:
+    raise ImproperlyConfigured(f"DATA_DIR cannot be made: {error}") from None
 TRUSTED_PROXIES = env_int("TRUSTED_PROXIES", 0)
 ALLOWED_HOSTS = sorted(
-    {_site.hostname, HOST, "127.0.0.1", "localhost", "[::1]", *env_list("ALLOWED_HOSTS")}
-    - {"0.0.0.0", "::"}
+    {_bracketed(_site_host), "127.0.0.1", "localhost", "[::1]", *env_list("ALLOWED_HOSTS")}
+    | ({_bracketed(HOST)} - {"0.0.0.0", "[::]"})
 )
 DEBUG = False
 
@@ -81,7 +122,8 @@ def _first_run_secrets() -> dict[str, str]:
         "SECRET_KEY": secrets.token_urlsafe(48),
         "VAULT_KEYS": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
     }
-    temporary = path.with_name(f"secrets.{os.getpid()}.tmp")
+    # Random, not the process id: two containers on one volume may both be process 1.
+    temporary = path.with_name(f"secrets.{secrets.token_hex(8)}.tmp")
     try:
         if not path.exists():
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -95,8 +137,11 @@ def _first_run_secrets() -> dict[str, str]:
         pass
     finally:
         temporary.unlink(missing_ok=True)
-    kept: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
-    return kept
+    try:
+        kept: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
+        return {name: kept[name] for name in made}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ImproperlyConfigured(f"{path} cannot be read ({error!r}); restore it") from None
 
 
 def _secret(name: str) -> str:
@@ -112,8 +157,21 @@ def _secret(name: str) -> str:
 
 SECRET_KEY = _secret("SECRET_KEY")
 VAULT_KEYS = [part.strip() for part in _secret("VAULT_KEYS").split(",") if part.strip()]
-if PRODUCTION and (len(SECRET_KEY) < 32 or "insecure" in SECRET_KEY):
-    raise ImproperlyConfigured("SECRET_KEY must be random and at least 32 characters long")
+# Fifty characters, five of them different, is also what `check --deploy` asks for.
+if PRODUCTION and (len(SECRET_KEY) < 50 or len(set(SECRET_KEY)) < 5 or "insecure" in SECRET_KEY):
+    raise ImproperlyConfigured("SECRET_KEY must be random and at least 50 characters long")
+
+
+def _opens(key: str) -> bool:
+    """Whether a text is a key of the vault: 32 bytes in base64url."""
+    try:
+        return len(base64.urlsafe_b64decode(key)) == 32
+    except (ValueError, binascii.Error):
+        return False
+
+
+if not VAULT_KEYS or not all(map(_opens, VAULT_KEYS)):
+    raise ImproperlyConfigured("VAULT_KEYS must be 32 random bytes in base64url; see README.md")
 
 # ---- applications
 
@@ -160,10 +218,21 @@ TEMPLATES = [
 
 # ---- stores
 
-_database: dict[str, object] = dict(
-    environ.Env.db_url_config(env("DATABASE_URL", f"sqlite:///{DATA_DIR / 'bsod.sqlite3'}"))
-)
+
+def _database_of(url: str) -> dict[str, object]:
+    if url.partition("://")[0] not in ("sqlite", "postgres", "postgresql"):
+        # The rest of it may be a password.
+        raise ImproperlyConfigured("DATABASE_URL must begin with postgres:// or sqlite:///")
+    try:
+        return dict(environ.Env.db_url_config(url))
+    except ValueError:
+        raise ImproperlyConfigured("DATABASE_URL is malformed: quote what is special") from None
+
+
+_database = _database_of(env("DATABASE_URL", f"sqlite:///{DATA_DIR / 'bsod.sqlite3'}"))
 if _database["ENGINE"] == "django.db.backends.sqlite3":
+    # Made by us, so that nobody else can read it, whatever the folder's mode.
+    Path(str(_database["NAME"])).touch(mode=0o600)
     _database["OPTIONS"] = {
         "timeout": 5,
         "transaction_mode": "IMMEDIATE",
@@ -184,7 +253,7 @@ elif _database["ENGINE"] == "django.db.backends.postgresql":
     } | _options
 DATABASES = {"default": _database}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-CACHES = {
+CACHES: dict[str, dict[str, object]] = {
     "default": {
         "BACKEND": "bsod.lib.counters.CounterCache",
         "LOCATION": str(DATA_DIR / "counters.sqlite3"),
@@ -194,9 +263,13 @@ if env("CACHE_URL"):
     CACHES["default"] = {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
         "LOCATION": env("CACHE_URL"),
+        "KEY_PREFIX": "bsod",
+        # A store that does not answer must not hold a form for minutes.
+        "OPTIONS": {"socket_connect_timeout": 2, "socket_timeout": 2},
     }
 # Django's own RedisCache counts atomically, but is not on django-ratelimit's list of backends.
 SILENCED_SYSTEM_CHECKS = ["django_ratelimit.W001"]
+RATELIMIT_IP_META_KEY = "bsod.throttle.address"
 
 # ---- people
 
@@ -229,7 +302,10 @@ STATIC_ROOT = DATA_DIR / "static"
 STATIC_ROOT.mkdir(exist_ok=True)
 WHITENOISE_USE_FINDERS = True
 
-SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = PRODUCTION
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PRODUCTION
+# Only a proxy that is trusted tells how the client came; without one a redirect would never end.
+SECURE_SSL_REDIRECT = PRODUCTION and TRUSTED_PROXIES > 0
+CSRF_TRUSTED_ORIGINS = [SITE_URL]
 SESSION_COOKIE_NAME = "__Host-session" if PRODUCTION else "session"
 CSRF_COOKIE_NAME = "__Host-csrf" if PRODUCTION else "csrf"
 SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
@@ -264,7 +340,7 @@ FIRST_PROBE = env_float("FIRST_PROBE", 5.0)
 
 # ---- processes
 
-WEB_CONCURRENCY = env_int("WEB_CONCURRENCY", max(1, min(4, os.cpu_count() or 1)))
+WEB_CONCURRENCY = env_int("WEB_CONCURRENCY", max(1, min(4, os.cpu_count() or 1)), least=1)
 LOCAL_MODEL = env_flag("LOCAL_MODEL", True)
 
 LOGGING = {

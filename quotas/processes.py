@@ -35,6 +35,7 @@ class Heart:
         self._beat = 0
         self._registered = False
 
+    @step("register")
     def register(self) -> None:
         """Insert the row, once; the database may be away at start, so this may be tried again."""
         if not self._registered:
@@ -53,12 +54,18 @@ class Heart:
         self._beat += 1
 
     def landed(self) -> bool:
-        """Whether the batch that beat last has been committed."""
-        beat = Process.objects.filter(id=self.id).values_list("beat", flat=True).first()
-        if beat is None:
-            raise ProcessGone(self.id)
-        return beat == self._beat
+        """Whether the batch that beat last has been committed.
 
+        Asked under the row's lock: a commit that lost its connection may still be going on in
+        the server, and holds that lock until it has ended one way or the other.
+        """
+        with exclusive("landed"):
+            own = Process.objects.select_for_update().filter(id=self.id).first()
+        if own is None:
+            raise ProcessGone(self.id)
+        return own.beat == self._beat
+
+    @step("leave")
     def stop(self) -> None:
         """Leave; entries still open (there should be none) are closed by whoever looks next."""
         with exclusive("process stop"):
@@ -66,28 +73,40 @@ class Heart:
 
 
 class Watch:
-    """The beats of the others, and since when each stands still."""
+    """The beats of the others, and since when each stands still.
+
+    Only time in which we could look counts. After a while without (we were stopped, or the
+    database was away, for the others too) all begin anew: or the first to come back from an
+    outage would bury everybody else.
+    """
 
     def __init__(self, dead_after: float | None = None) -> None:
         self._dead_after = settings.LEDGER_DEAD_AFTER if dead_after is None else dead_after
         self._seen: dict[str, tuple[int, float]] = {}
+        self._looked = 0.0
 
     def look(self, own: str | None = None) -> int:
         """Declare the silent dead and close what the dead left open; returns entries closed."""
-        now = clock.monotonic()
+        before = clock.monotonic()
         beats = dict(Process.objects.exclude(id=own).values_list("id", "beat"))
+        # A beat was read at some moment of the look: it stood still from its end on at least,
+        # and at the next look until its beginning.
+        after = clock.monotonic()
+        known = self._seen if before - self._looked < self._dead_after / 2 else {}
+        self._looked = after
         self._seen = {
-            process: self._seen[process]
-            if process in self._seen and self._seen[process][0] == beat
-            else (beat, now)
+            process: known[process]
+            if process in known and known[process][0] == beat
+            else (beat, after)
             for process, beat in beats.items()
         }
         for process, (beat, since) in self._seen.items():
-            if now - since > self._dead_after:
+            if before - since > self._dead_after:
                 bury(process, beat)
         return close_orphans()
 
 
+@step("bury")
 def bury(process: str, beat: int) -> None:
     """Delete a dead process's row, unless it has beaten since."""
     with exclusive("bury"):
@@ -105,6 +124,7 @@ def close_orphans() -> int:
     return _close_all(lambda: orphans.values_list("id", "account_id")[:_CHUNK], EntryState.RELEASED)
 
 
+@step("close_expired")
 def close_expired(now: datetime) -> int:
     """Close at 0 every open entry of a job that nobody finished in time."""
     due = Entry.objects.filter(state=EntryState.OPEN, expires_at__lte=now)

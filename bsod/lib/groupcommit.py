@@ -10,7 +10,8 @@ a busy one gathers. This module knows no table. Its laws:
   (`landed`) before anything is run again.
 - An operation that may be refused (an admission) fails when the database is away or after
   `patience` seconds; one that must happen (a close) stays queued until it is done.
-- One operation that raises fails alone: the batch is rolled back and run one by one.
+- One operation that raises fails alone: the batch is rolled back and run in halves.
+- A process whose ledger thread has ended ends too: nobody would close its calls.
 """
 
 import asyncio
@@ -25,7 +26,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
+from django.db import Error, InterfaceError, OperationalError, connection, transaction
 
 from bsod.lib.clock import monotonic
 from bsod.lib.steps import step
@@ -37,7 +38,6 @@ AWAY = (OperationalError, InterfaceError)
 SLOW = 0.05  # seconds a lock may be held before it is logged
 MOST = 256  # operations a batch
 _BACKOFF = 0.25  # seconds between two tries while the database is away
-_locks = threading.local()
 
 
 class Unavailable(Exception):
@@ -51,6 +51,9 @@ class ProcessGone(BaseException):
 @contextlib.contextmanager
 def exclusive(who: str) -> Iterator[None]:
     """The one way to write the ledger: SQLite's queueing lock, then a durable transaction."""
+    if connection.in_atomic_block:
+        # Whoever waits for the queue with the database's lock in hand waits for ever.
+        raise RuntimeError("the ledger's lock comes before any transaction")
     with _flock():
         since = monotonic()
         try:
@@ -67,23 +70,17 @@ def _flock() -> Iterator[None]:
     if connection.vendor != "sqlite":
         yield
         return
-    descriptor = _lock_file(f"{connection.settings_dict['NAME']}.lock")
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    # Opened each time (3 µs): flock() belongs to the open file, so threads exclude each other
+    # too, and nothing is left open by a thread that ends.
+    path = f"{connection.settings_dict['NAME']}.lock"
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
+        # Said in words, not only by closing: a child forked meanwhile shares the open file.
         fcntl.flock(descriptor, fcntl.LOCK_UN)
-
-
-def _lock_file(path: str) -> int:
-    # One descriptor a thread and process: flock() belongs to the open file, which fork() shares.
-    known: dict[tuple[int, str], int] = _locks.__dict__.setdefault("files", {})
-    found = known.get((os.getpid(), path))
-    if found is None:
-        found = known[os.getpid(), path] = os.open(
-            path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
-        )
-    return found
+        os.close(descriptor)
 
 
 @dataclass(slots=True)
@@ -120,11 +117,12 @@ class GroupCommit(Generic[Op]):
         self._every, self._patience, self._most_waiting = every, patience, most_waiting
         self._queue: queue.SimpleQueue[Item[Op] | None] = queue.SimpleQueue()
         self._kept: list[Item[Op]] = []
+        """Operations that must happen and have met a database that was away."""
         self._results: list[Any] | None = None
         self._waiting: deque[Item[Op]] = deque()
         self._next_tick = 0.0
-        self._stopping = False
-        self.healthy = False
+        self._busy_since: float | None = None
+        self._stopping = self._reached = False
         self.batches = self.operations = self._beaten = 0
 
     # ---- the event loop's side
@@ -141,6 +139,12 @@ class GroupCommit(Generic[Op]):
         self._sweeper.cancel()
         self._queue.put(None)
         await asyncio.to_thread(self._thread.join, 30)
+
+    @property
+    def healthy(self) -> bool:
+        """The database took the last batch, and the thread is not stuck in another."""
+        since = self._busy_since
+        return self._reached and (since is None or monotonic() - since < self._patience)
 
     def submit(self, op: Op, *, must: bool = False) -> Item[Op]:
         """Queue an operation; await `item.future`. Raises Unavailable when too many wait."""
@@ -180,31 +184,40 @@ class GroupCommit(Generic[Op]):
     def _work(self) -> None:
         try:
             while not self._stopping or self._kept:
+                self._busy_since = monotonic()
                 self._maybe_tick()
+                self._busy_since = None
                 items = self._gather()
-                if items or self._kept:
-                    self._batch(self._kept + items)
+                self._busy_since = monotonic()
+                if items:
+                    self._batch(items)
         except ProcessGone:
             log.critical("this process was declared dead; it ends so that it cannot spend twice")
+            os._exit(70)
+        except BaseException:
+            log.critical("the ledger's thread broke; the process ends", exc_info=True)
             os._exit(70)
         finally:
             connection.close()
 
     def _gather(self) -> list[Item[Op]]:
-        """Everything that waits, at most MOST; blocks until there is something or a tick is due."""
-        items: list[Item[Op]] = []
+        """What was kept and all that waits, at most MOST; blocks until there is something or a
+        tick is due."""
+        items, self._kept = self._kept[:MOST], self._kept[MOST:]
+        pause = max(0.01, self._next_tick - monotonic())
+        if items:
+            pause = 0.0 if self._reached else _BACKOFF
         with contextlib.suppress(queue.Empty):
-            pause = _BACKOFF if self._kept else max(0.01, self._next_tick - monotonic())
-            found = self._queue.get(timeout=pause)
-            while True:
-                if found is None:
-                    self._stopping = True
-                elif found.must or not found.future.done():
-                    items.append(found)
-                if len(items) >= MOST:
-                    break
-                found = self._queue.get_nowait()
+            self._take(items, self._queue.get(timeout=pause))
+            while len(items) < MOST:
+                self._take(items, self._queue.get_nowait())
         return items
+
+    def _take(self, items: list[Item[Op]], found: Item[Op] | None) -> None:
+        if found is None:
+            self._stopping = True
+        elif found.must or not found.future.done():
+            items.append(found)
 
     def beat(self) -> None:
         """From a tick: run an empty batch when there was none since the last, as a sign of life."""
@@ -217,33 +230,48 @@ class GroupCommit(Generic[Op]):
             return
         try:
             self._tick()
-            self.healthy = True
-        except DatabaseError as error:
+            self._reached = True
+        except Error as error:
             self._lost(error)
+        except Exception:
+            log.exception("a tick of the ledger failed; it is tried again")
         self._next_tick = monotonic() + self._every
 
     def _batch(self, items: list[Item[Op]]) -> None:
         for item in items:
             item.running = True
-        self._kept = []
         try:
             results = self._transact(items)
         except AWAY as error:
-            self._lost(error)
             self._put_back(items, error)
             return
-        except Exception:
-            if len(items) == 1:
-                log.exception("an operation of the ledger failed")
-                results = [Unavailable("the ledger could not do this operation")]
-            else:
-                for item in items:
-                    self._batch([item])
-                return
+        except Exception as error:
+            self._raised(items, error)
+            return
         self.batches += 1
         self.operations += len(items)
-        self.healthy = True
+        self._reached = True
         self._hand_over(items, results)
+
+    def _raised(self, items: list[Item[Op]], error: Exception) -> None:
+        """Find the operation that raises; where even an empty batch does, it is none of them."""
+        if len(items) > 1:
+            middle = len(items) // 2
+            self._batch(items[:middle])
+            self._batch(items[middle:])
+        elif items and self._works():
+            log.error("an operation of the ledger failed", exc_info=error)
+            self._hand_over(items, [Unavailable("the ledger could not do this operation")])
+        else:
+            log.error("the ledger cannot run at all", exc_info=error)
+            self._put_back(items, error)
+
+    def _works(self) -> bool:
+        try:
+            self._transact([])
+        except Exception:
+            return False
+        return True
 
     def _transact(self, items: list[Item[Op]]) -> list[Any]:
         """Run a batch; once more on a fresh connection when the first try broke (a deadlock,
@@ -278,17 +306,18 @@ class GroupCommit(Generic[Op]):
         while True:
             try:
                 return self._landed()
-            except AWAY as error:
+            except Error as error:
                 self._lost(error)
                 threading.Event().wait(_BACKOFF)
 
     def _lost(self, error: Exception) -> None:
-        if self.healthy:
+        if self._reached:
             log.error("the ledger's database is away: %s", type(error).__name__)
-        self.healthy = False
+        self._reached = False
         connection.close()
 
     def _put_back(self, items: list[Item[Op]], error: Exception) -> None:
+        self._lost(error)
         for item in items:
             item.running = False
         self._kept += [item for item in items if item.must]

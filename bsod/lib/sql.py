@@ -1,12 +1,13 @@
 """Hot statements, spelt from the models' `_meta`: a renamed column breaks here, not in silence.
 
 Everything rare uses the ORM. What the ledger thread runs for every batch is built once by these
-helpers and run on Django's own connection.
+helpers and run on Django's own connection. What they build depends on models and names alone, so
+it is built once.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import orjson
@@ -15,33 +16,39 @@ from django.db import connection, models
 Model = type[models.Model]
 
 
+@cache
 def table(model: Model) -> str:
     return connection.ops.quote_name(model._meta.db_table)
 
 
+@cache
 def column(model: Model, name: str) -> str:
     """`table.column` of a field."""
     field: Any = model._meta.get_field(name)
     return f"{table(model)}.{connection.ops.quote_name(field.column)}"
 
 
-def columns(model: Model, names: Iterable[str]) -> str:
+@cache
+def columns(model: Model, names: tuple[str, ...]) -> str:
     return ", ".join(column(model, name) for name in names)
 
 
+@cache
 def bare(model: Model, name: str) -> str:
     """The column alone, as INSERT and SET want it."""
     field: Any = model._meta.get_field(name)
     return connection.ops.quote_name(field.column)
 
 
-def insert(model: Model, names: Collection[str]) -> str:
+@cache
+def insert(model: Model, names: tuple[str, ...]) -> str:
     """INSERT of one row, a placeholder for each name."""
     fields = ", ".join(bare(model, name) for name in names)
     return f"INSERT INTO {table(model)} ({fields}) VALUES ({marks(names)})"
 
 
-def update(model: Model, names: Iterable[str], key: str = "id") -> str:
+@cache
+def update(model: Model, names: tuple[str, ...], key: str = "id") -> str:
     """UPDATE of one row found by `key`; its value comes last."""
     sets = ", ".join(f"{bare(model, name)} = %s" for name in names)
     return f"UPDATE {table(model)} SET {sets} WHERE {bare(model, key)} = %s"
@@ -53,8 +60,16 @@ def marks(values: Collection[Any]) -> str:
 
 
 def stamp(moment: datetime | None) -> Any:
-    """A moment as the connection's parameters want it."""
-    return connection.ops.adapt_datetimefield_value(moment)
+    """A moment as the connection's parameters want it: SQLite keeps text, naive, in UTC."""
+    if moment is None or not _sqlite():
+        return moment
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(" ")
+
+
+@cache
+def _sqlite() -> bool:
+    # Looking at Django's connection costs more than all the rest of a stamp.
+    return connection.vendor == "sqlite"
 
 
 def moment(value: Any) -> datetime | None:

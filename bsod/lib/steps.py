@@ -2,7 +2,8 @@
 
 Every step of a call and every commit carries `@step("name")`. In production the decorator
 returns the function untouched. With `KILL_AT=name:before|after:nth` in the environment the
-process kills itself (SIGKILL, as the kernel would) at the nth passage of that moment.
+process kills itself (SIGKILL, as the kernel would) at the nth passage of that moment. With
+`KILL_MARK=path` beside it only the first process that gets there dies, and leaves that file.
 """
 
 import functools
@@ -39,10 +40,21 @@ def _death(nth: int) -> Callable[[], None]:
     passages = itertools.count(1)
 
     def die() -> None:
-        if next(passages) == nth:
+        if next(passages) == nth and _first():
             os.kill(os.getpid(), signal.SIGKILL)
 
     return die
+
+
+def _first() -> bool:
+    """Whether nobody has died here yet, as far as that is asked for."""
+    path = os.environ.get("KILL_MARK")
+    if path:
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
+            return False
+    return True
 
 
 def _wrap(function: F, before: Callable[[], None], after: Callable[[], None]) -> F:

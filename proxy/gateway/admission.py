@@ -262,6 +262,11 @@ def ticket(
     )
 
 
+def quota_unavailable() -> ApiError:
+    """The ledger could not be asked, or not in time: nothing is answered, nothing is due."""
+    return ApiError(Code.QUOTA_UNAVAILABLE, "quota check temporarily unavailable", retry_after=1)
+
+
 def price_of(tariff: Tariff) -> str:
     """The price snapshot an entry keeps."""
     return orjson.dumps(

@@ -47,16 +47,21 @@ class Admit:
     call: Call
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Closing:
-    """The end of an admitted call. `void` may still be set while it waits: then nothing is due."""
+    """The end of an admitted call. From `void_after` (monotonic seconds) on nothing is due any
+    more: nothing was sent, and the client is being told that nothing will be."""
 
     ticket: Ticket
     outcome: Outcome
     charge: Charge
     status: int
     latency_ms: int
-    void: bool = False
+    void_after: float | None = None
+
+    @property
+    def void(self) -> bool:
+        return self.void_after is not None and clock.monotonic() >= self.void_after
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +104,8 @@ class Batch:
     def run(self, ops: Sequence[Op]) -> list[Result]:
         """One result for each operation. Runs inside the transaction."""
         self._heart.beat()
-        self._pool.refresh(_generation())
         with connection.cursor() as cursor:
+            self._pool.refresh(_generation(cursor))
             batch = self._read(cursor, ops)
             results = [self._decide(batch, number, op) for number, op in enumerate(ops)]
             self._write(batch, ops)
@@ -211,9 +216,9 @@ class Batch:
         rests.learn(cursor, [*_lessons(ops)], batch.now)
 
 
-def _generation() -> int:
-    found: int = PoolState.objects.values_list("generation", flat=True).get(id=1)
-    return found
+def _generation(cursor: CursorWrapper) -> int:
+    cursor.execute(f"SELECT {sql.column(PoolState, 'generation')} FROM {sql.table(PoolState)}")
+    return int(cursor.fetchone()[0])
 
 
 def _caller(op: Op) -> Caller | None:
@@ -259,18 +264,20 @@ def make_balances(wanted: Sequence[Wanted]) -> list[Row]:
 
 def _close(batch: _Batch, op: Closing) -> Receipt:
     """Close an entry, once: a second close returns what the first one did."""
-    entry = batch.entries.get(op.ticket.call.id)
-    if entry is None:
-        return Receipt(0, 0, None)
+    # No entry, no answer: a KeyError fails this close, and the call with it.
+    entry = batch.entries[op.ticket.call.id]
     if entry.state != EntryState.OPEN:
         return Receipt(entry.amount, entry.shortfall, _balance(batch, entry))
-    due = closing.FREE if op.void else op.charge
+    void = op.void
+    due = closing.FREE if void else op.charge
     settled = batch.book.settle(entry, closing.amount(op.ticket, due))
     state = EntryState.SETTLED if due.due else settled.state
     entry.state, entry.amount, entry.shortfall = state, settled.amount, settled.shortfall
     batch.closes.append(_closed(batch, op, due, settled.legs, entry))
     if due.due:
         _add_usage(batch, entry, due)
+    if void:
+        raise admission.quota_unavailable()
     return Receipt(entry.amount, entry.shortfall, _balance(batch, entry))
 
 

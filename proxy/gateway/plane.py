@@ -4,17 +4,19 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Coroutine, Iterator
+from dataclasses import replace
 from typing import Any
 
 from django.conf import settings
 
 from accounts.keys.identity import Identity
+from bsod.lib import clock
 from bsod.lib.groupcommit import GroupCommit, Unavailable
 from bsod.lib.http import Client
 from bsod.lib.steps import step
 from bsod.lib.terms import EndReason, Permission
-from proxy.errors import ApiError, Code
 from proxy.gateway import closing
+from proxy.gateway.admission import quota_unavailable as quota_unavailable
 from proxy.gateway.batch import Admit, Batch, Check, Closing, Op
 from proxy.gateway.journey import Call, Caller, Outcome, Receipt, Ticket
 from proxy.gateway.leash import Leash, Why
@@ -117,16 +119,18 @@ class Gateway:
                      sent: bool) -> Receipt:  # fmt: skip
         """Close the entry. When the database stays away for CLOSE_PATIENCE seconds the client
         is told so (ApiError 503) and the close goes on without it: at 0 when nothing was sent."""
-        op = Closing(ticket, outcome, closing.charge(ticket, outcome), status, latency_ms)
+        ends = clock.monotonic() + settings.CLOSE_PATIENCE
+        charge = closing.charge(ticket, outcome)
+        op = Closing(ticket, outcome, charge, status, latency_ms, None if sent else ends)
         item = self.ledger.submit(op, must=True)
         loop = asyncio.get_running_loop()
 
         def give_up() -> None:
-            if item.running:
-                # Its batch is being committed this moment: that outcome must not be guessed.
+            if item.running or clock.monotonic() < ends:
+                # Its batch is being committed this moment: that outcome must not be guessed. One
+                # that begins from now on finds the close void.
                 timers.append(loop.call_later(0.1, give_up))
             elif not item.future.done():
-                op.void = not sent
                 item.future.set_exception(quota_unavailable())
 
         timers = [loop.call_later(settings.CLOSE_PATIENCE, give_up)]
@@ -134,6 +138,8 @@ class Gateway:
             receipt: Receipt = await item.future
             return receipt
         except Unavailable:
+            # This close cannot be done at all: the entry must not stay open for that.
+            self.tell(replace(op, charge=closing.FREE))
             raise quota_unavailable() from None
         finally:
             timers[-1].cancel()
@@ -153,7 +159,3 @@ class Gateway:
 def _forget(future: "asyncio.Future[Any]") -> None:
     if not future.cancelled() and future.exception():
         log.error("the ledger did not take a notice: %s", future.exception())
-
-
-def quota_unavailable() -> ApiError:
-    return ApiError(Code.QUOTA_UNAVAILABLE, "quota check temporarily unavailable", retry_after=1)

@@ -92,7 +92,13 @@ class Attempting:
         out = key.adapter.prepare(asked, key.secret)
         with self._leash:
             return await self._client.open(
-                out.method, key.base_url + out.target, out.headers, out.body, key.proxy_url
+                out.method,
+                key.base_url,
+                out.target,
+                out.headers,
+                out.body,
+                proxy=key.proxy_url,
+                repeat=True,
             )
 
     async def _success(self, lease: Lease, asked: Asked, reply: http.Reply) -> Ended:

@@ -10,19 +10,20 @@ class TooLong(Exception):
 
 
 class Splitter:
-    """Bytes in, whole events out. A blank line ends an event, with either line ending."""
+    """Bytes in, whole events out. A blank line ends an event, with any of the line endings."""
 
     def __init__(self, longest: int = LONGEST) -> None:
         self._held = bytearray()
         self._longest = longest
+        self._after_cr = False
 
     def feed(self, data: bytes) -> list[bytes]:
         """The events that `data` completes, without their blank line."""
+        if self._after_cr or b"\r" in data:
+            data = self._plain(data)
         held = self._held
         # The end mark may have begun with the byte before; nothing earlier is searched again.
         start = max(0, len(held) - 1)
-        if b"\r" in data or (held and held[-1:] == b"\r"):
-            data = self._plain(data)
         held += data
         end = held.rfind(b"\n\n", start)
         if end < 0:
@@ -33,18 +34,14 @@ class Splitter:
         del held[: end + 2]
         return [event for event in block.split(b"\n\n") if event.strip(b"\n")]
 
-    def rest(self) -> bytes:
-        """An event that the end of the stream cut off, or b""."""
-        return bytes(self._held).strip(b"\r\n")
-
     def _plain(self, data: bytes) -> bytes:
-        """Line endings as \\n. A \\r at the very end waits for what follows it."""
-        if self._held[-1:] == b"\r":
-            del self._held[-1:]
-            data = b"\r" + data
-        tail = b"\r" if data.endswith(b"\r") else b""
-        body = data[: len(data) - len(tail)]
-        return body.replace(b"\r\n", b"\n").replace(b"\r", b"\n") + tail
+        """Line endings as \\n. A \\r ends its line at once; the \\n that may follow it is dropped."""
+        if self._after_cr and data.startswith(b"\n"):
+            data = data[1:]
+            self._after_cr = False
+        if data:
+            self._after_cr = data.endswith(b"\r")
+        return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
 
 def payload(event: bytes) -> bytes | None:

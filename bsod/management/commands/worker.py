@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.core.management.base import BaseCommand
-from django.db import DatabaseError, connection
+from django.db import Error, connection
 
 from bsod.lib import clock
 from proxy import service
@@ -65,7 +65,7 @@ def run(todo: list[Chore], stop: threading.Event) -> None:
 def _do(chore: Chore) -> None:
     try:
         chore.do(clock.now())
-    except DatabaseError as error:
+    except Error as error:
         log.error("%s: the database is away (%s)", chore.name, type(error).__name__)
         connection.close()
     except Exception:

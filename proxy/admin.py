@@ -1,0 +1,171 @@
+"""Providers, their keys and the catalogue in Django's admin.
+
+Providers and keys come from `manage.py add_provider` and the environment, where a key is probed
+before it serves; here they are seen, changed and taken out. Taking out is soft: what a key has
+made upstream still names it. Every change here reaches the pool of every process.
+"""
+
+import ipaddress
+import socket
+from typing import Any
+from urllib.parse import urlsplit
+
+from django import forms
+from django.contrib import admin
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from bsod.lib import clock
+from proxy.models import Model, Provider, ProviderKey, Rest
+from proxy.pool import bump
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+class Pooled(admin.ModelAdmin):  # type: ignore[type-arg]  # no generic at run time
+    """Rows the pool is made of: a saved one is read again by every process."""
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        with transaction.atomic():
+            super().save_model(request, obj, form, change)
+            bump()
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class SoftlyDeleted(Pooled):
+    """Deleting keeps the row, out of the pool and out of the lists."""
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).filter(deleted_at=None)
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[Any, Any, Any, Any]:
+        # Nothing goes with a row that stays.
+        names = [str(obj) for obj in objs]
+        return names, {self.opts.verbose_name_plural: len(names)}, set(), []
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        self.delete_queryset(request, self.model._default_manager.filter(pk=obj.pk))
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        with transaction.atomic():
+            queryset.update(deleted_at=clock.now())
+            bump()
+
+
+class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic at run time
+    """A base URL leads to the Internet, unless the box says that a private network is meant."""
+
+    private_network = forms.BooleanField(
+        required=False, help_text="The base URL is on a private network or on this machine"
+    )
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        url = cleaned.get("base_url", "")
+        if "base_url" in self.changed_data and url:
+            self._check(url, bool(cleaned.get("private_network")))
+        return cleaned
+
+    def _check(self, url: str, private: bool) -> None:
+        if urlsplit(url).scheme not in ("http", "https"):
+            self.add_error("base_url", "It must begin with https:// or http://.")
+            return
+        for address in addresses(url):
+            if forbidden(address):
+                self.add_error("base_url", "No provider is served from that address.")
+            elif not address.is_global and not private:
+                self.add_error("base_url", "That is a private network: tick the box if it is meant")
+
+
+def addresses(url: str) -> set[Address]:
+    """Where a URL leads today. ValidationError: nowhere."""
+    try:
+        parts = urlsplit(url)
+        found = socket.getaddrinfo(parts.hostname, parts.port or 443, type=socket.SOCK_STREAM)
+    except (OSError, ValueError):
+        raise ValidationError({"base_url": "That host is not found."}) from None
+    return {plain(ipaddress.ip_address(str(info[4][0]).partition("%")[0])) for info in found}
+
+
+def plain(address: Address) -> Address:
+    """An IPv4 address that wears an IPv6 one's clothes, undressed."""
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def forbidden(address: Address) -> bool:
+    """Link-local addresses hold the metadata of clouds; the others are nobody's."""
+    metadata = ipaddress.ip_address("fd00:ec2::254")
+    return (
+        address.is_link_local or address.is_multicast or address.is_unspecified
+        or address == metadata
+    )  # fmt: skip
+
+
+@admin.register(Provider)
+class ProviderAdmin(SoftlyDeleted):
+    form = ProviderForm
+    list_display = ("slug", "kind", "base_url", "catch_all", "live_keys", "synced_at")
+    readonly_fields = ("slug", "kind", "synced_at", "created_at")
+    fields = ("slug", "kind", "base_url", "private_network", "proxy_url", "catch_all", "synced_at",
+              "created_at")  # fmt: skip
+
+    @admin.display(description="Keys")
+    def live_keys(self, provider: Provider) -> int:
+        return int(provider.keys.filter(deleted_at=None).count())
+
+
+@admin.register(ProviderKey)
+class ProviderKeyAdmin(SoftlyDeleted):
+    list_display = ("__str__", "state", "failures", "created_at")
+    list_filter = ("provider",)
+    list_select_related = ("provider",)
+    fields = readonly_fields = ("provider", "last4", "state", "failures", "created_at")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).prefetch_related("rests", "provider__rests")
+
+    @admin.display(description="State")
+    def state(self, key: ProviderKey) -> str:
+        """`live`, or what keeps the key from serving."""
+        now = clock.now()
+        rests = [*key.rests.all(), *(r for r in key.provider.rests.all() if r.key_id is None)]
+        holding = [rest for rest in rests if rest.until is None or rest.until > now]
+        return ", ".join(map(described, holding)) or "live"
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        # The secret goes; adding it again revives the row.
+        with transaction.atomic():
+            Rest.objects.filter(key__in=queryset.values("pk")).delete()
+            queryset.update(deleted_at=clock.now(), sealed="")
+            bump()
+
+
+def described(rest: Rest) -> str:
+    what = f"{rest.reason} for {rest.model}" if rest.model else rest.reason
+    return f"{what} until {rest.until:%H:%M:%S}" if rest.until else f"{what} until a probe passes"
+
+
+@admin.register(Model)
+class ModelAdmin(Pooled):
+    list_display = ("name", "modality", "tier", "context_window", "max_output", "overridden")
+    list_filter = ("modality", "tier", "overridden")
+    search_fields = ("name",)
+    readonly_fields = ("name", "overridden", "created_at")
+    fields = (
+        "name", "modality", "tier", "context_window", "max_output", "credits_per_1k_input",
+        "credits_per_1k_output", "credits_per_call", "shutdown_date", "overridden", "created_at",
+    )  # fmt: skip
+
+    def save_model(self, request: HttpRequest, obj: Model, form: Any, change: bool) -> None:
+        obj.overridden = True
+        super().save_model(request, obj, form, change)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
