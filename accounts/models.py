@@ -7,6 +7,7 @@ from django.contrib.auth.models import AbstractUser
 from django.db import models
 from django.db.models import Q
 
+from accounts.caps import checked
 from bsod.lib import clock
 from bsod.lib.terms import PlanKind
 
@@ -37,6 +38,9 @@ class Plan(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def clean(self) -> None:
+        self.caps = checked(self.caps)
 
 
 class Account(AbstractUser):

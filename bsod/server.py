@@ -1,9 +1,11 @@
-"""The worker class: gunicorn's own ASGI worker with four things set right.
+"""The worker class: gunicorn's own ASGI worker with five things set right.
 
 - It listens with a backlog of 100 whatever gunicorn's setting says; ours is the setting's.
 - A client that leaves while we wait for it to read would leave the writer waiting for ever.
 - At SIGTERM idle connections are closed at once and calls get `DRAIN_SECONDS` to end.
 - What is no HTTP is refused in the API's own shape.
+- A request refused before its body was read: closing at once would make the client's kernel
+  throw our answer away, so what still comes is taken for a moment and dropped.
 """
 
 import weakref
@@ -16,6 +18,8 @@ from gunicorn.asgi.protocol import ASGIProtocol
 
 from bsod.lib import ids
 from proxy.errors import ApiError, Code
+
+LINGER = 2.0  # seconds
 
 
 class Protocol(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no types
@@ -32,6 +36,18 @@ class Protocol(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no types
     def close_if_idle(self) -> None:
         if self._awaiting_request:
             self._keepalive_timeout()
+
+    def _close_transport(self) -> None:
+        receiver = self._body_receiver
+        if self._closed or receiver is None or receiver._complete:
+            super()._close_transport()
+            return
+        self._closed = True
+        self._callback_parser = None  # whatever comes now is read by nobody
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self._resume_reading()
+        self.worker.loop.call_later(LINGER, self.transport.close)
 
     def _send_error_response(
         self, status: int, message: str, extra_headers: Iterable[tuple[str, str]] = ()

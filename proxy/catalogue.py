@@ -34,7 +34,10 @@ RULES: tuple[tuple[str, Traits], ...] = (
     (r"gpt-image|dall-e|imagen|-image", Traits(Modality.IMAGE, _BASE, None, None, 0, 0, 4_000)),
     (r"sora-2-pro", Traits(Modality.VIDEO, _PRO, None, None, 0, 0, 1_200_000)),
     (r"sora|veo", Traits(Modality.VIDEO, _BASE, None, None, 0, 0, 1_200_000)),
-    (r"whisper|transcribe|tts|audio", Traits(Modality.AUDIO, _BASE, None, None, 0, 0, 600)),
+    (
+        r"whisper|transcribe|tts|audio|realtime",
+        Traits(Modality.AUDIO, _BASE, None, None, 0, 0, 600),
+    ),
     (r"smollm", Traits(_TEXT, _BASE, 2_048, 1_024, 1, 1)),
     (r"gpt-[5-9].*(nano)", Traits(_TEXT, _BASE, 400_000, 128_000, 2, 14)),
     (r"gpt-[5-9].*(mini)", Traits(_TEXT, _BASE, 400_000, 128_000, 9, 67)),
@@ -46,8 +49,8 @@ RULES: tuple[tuple[str, Traits], ...] = (
     (r"gpt-4o", Traits(_TEXT, _PRO, 128_000, 16_384, 84, 334)),
     (r"gpt-4", Traits(_TEXT, _PRO, 8_192, 8_192, 1_000, 2_000)),
     (r"gpt-3\.5|babbage|davinci", Traits(_TEXT, _BASE, 16_385, 4_096, 17, 50)),
-    (r"o[134].*mini", Traits(_TEXT, _PRO, 200_000, 100_000, 37, 147)),
-    (r"o[134](-|$)", Traits(_TEXT, _PRO, 200_000, 100_000, 67, 267)),
+    (r"\bo[134]\b.*mini", Traits(_TEXT, _PRO, 200_000, 100_000, 37, 147)),
+    (r"\bo[134]\b", Traits(_TEXT, _PRO, 200_000, 100_000, 67, 267)),
     (r"claude.*haiku", Traits(_TEXT, _BASE, 200_000, 64_000, 34, 167)),
     (r"claude.*opus", Traits(_TEXT, _PRO, 200_000, 64_000, 167, 834)),
     (r"claude", Traits(_TEXT, _PRO, 200_000, 64_000, 100, 500)),
@@ -58,7 +61,7 @@ RULES: tuple[tuple[str, Traits], ...] = (
     (r"sonar", Traits(_TEXT, _BASE, 127_000, 8_192, 34, 34)),
 )
 _RULES = tuple((re.compile(rule), traits) for rule, traits in RULES)
-# Nobody lists it, so nobody knows what it costs: it is charged as the dearest (SPEC §4).
+# Nobody lists it, so nobody knows what it costs: at least as much as the dearest (SPEC §4).
 UNKNOWN = Traits(_TEXT, _PRO, None, 16_384, 1_000, 4_000)
 
 
@@ -114,8 +117,16 @@ class Catalogue:
         for model in self.models.values():
             self._learn(model.name, model.name)
             for offer in model.offers:
-                self._learn(slugs.get(offer.provider, "") + offer.upstream_id, model.name)
+                slug = slugs.get(offer.provider, "")
+                for known_as in (model.name, offer.upstream_id):
+                    self._learn(known_as, model.name)
+                    self._learn(slug + known_as, model.name)
         self._catch_all: tuple[OfferInfo, ...] = ()
+        texts = [UNKNOWN, *(m.traits for m in self.models.values() if m.traits.modality is _TEXT)]
+        self._dearest = UNKNOWN._replace(
+            price_in=max(traits.price_in for traits in texts),
+            price_out=max(traits.price_out for traits in texts),
+        )
 
     def _learn(self, spelling: str, name: str) -> None:
         self._folded.setdefault(fold(spelling), set()).add(name)
@@ -138,4 +149,4 @@ class Catalogue:
         if not self._catch_all:
             return None
         offers = tuple(OfferInfo(offer.provider, name) for offer in self._catch_all)
-        return ModelInfo(name, UNKNOWN, offers)
+        return ModelInfo(name, self._dearest, offers)

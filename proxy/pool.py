@@ -25,6 +25,7 @@ from proxy.providers.registry import ADAPTERS
 log = logging.getLogger("bsod.pool")
 _REMEMBERED = 10_000  # users whose last key is remembered, for their prompt caches
 _NEAR = 2  # open calls by which that key may be busier than the idlest
+_RECENT = 4  # keys remembered of each: his models may live at different providers
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,7 @@ class Pool:
     def __init__(self) -> None:
         self.snapshot = Snapshot(0, Catalogue([], {}), {}, {}, {})
         self._open: Counter[int] = Counter()
-        self._last: OrderedDict[int, int] = OrderedDict()
+        self._recent: OrderedDict[int, list[int]] = OrderedDict()
 
     def refresh(self, generation: int) -> None:
         """Read the pool again if it has changed. Runs on the ledger's thread."""
@@ -97,7 +98,8 @@ class Pool:
     def lease(
         self, model: ModelInfo, account: int, tried: Collection[int], now: float
     ) -> Lease | NoKey:
-        """The key for the next attempt: the account's last one while it is nearly the idlest."""
+        """The key for the next attempt: of those that serve the model the one the account used
+        last, while that is nearly the idlest."""
         candidates = list(self._candidates(model))
         live = [
             lease
@@ -107,24 +109,24 @@ class Pool:
         if not live:
             return self._none(candidates, model.name, now)
         idlest = min(live, key=lambda lease: self._open[lease.key.id])
-        last = self._last.get(account)
-        near = self._open[idlest.key.id] + _NEAR
-        chosen = next((x for x in live if x.key.id == last and self._open[last] <= near), idlest)
+        recent = self._recent.get(account, [])
+        chosen = next((x for key in recent for x in live if x.key.id == key), idlest)
+        if self._open[chosen.key.id] > self._open[idlest.key.id] + _NEAR:
+            chosen = idlest
         self._open[chosen.key.id] += 1
-        self._last[account] = chosen.key.id
-        self._last.move_to_end(account)
-        if len(self._last) > _REMEMBERED:
-            self._last.popitem(last=False)
+        self._remember(account, chosen.key.id, recent)
         return chosen
+
+    def _remember(self, account: int, key: int, recent: list[int]) -> None:
+        self._recent[account] = [key, *(other for other in recent if other != key)][:_RECENT]
+        self._recent.move_to_end(account)
+        if len(self._recent) > _REMEMBERED:
+            self._recent.popitem(last=False)
 
     def release(self, lease: Lease) -> None:
         self._open[lease.key.id] -= 1
         if not self._open[lease.key.id]:
             del self._open[lease.key.id]
-
-    def rest(self, scope: Scope, rested: Rested) -> None:
-        """Leave something alone at once; its row follows with the call's close."""
-        self.snapshot.rests[scope] = rested
 
     def available(self, model: ModelInfo, now: float) -> bool:
         return any(not self._rest(lease, model.name, now) for lease in self._candidates(model))
@@ -227,6 +229,10 @@ def _rests() -> dict[Scope, Rested]:
     rests: dict[Scope, Rested] = {}
     for row in Rest.objects.all():
         scope = (None, row.key_id, row.model) if row.key_id else (row.provider_id, None, "")
-        until = None if row.until is None else ticks + (row.until - now).total_seconds()
-        rests[scope] = Rested(until, row.reason)
+        if row.until is None:
+            rests[scope] = Rested(None, row.reason)
+            continue
+        # Never longer than it was to last, even when the wall clock has been set back since.
+        left = min(row.until - now, row.until - row.created_at)
+        rests[scope] = Rested(ticks + left.total_seconds(), row.reason)
     return rests

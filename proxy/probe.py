@@ -1,11 +1,12 @@
 """Asking a provider, outside the event loop, whether a key works and which models it opens.
 
-`requests` and `sseclient`, one call at a time, always with time limits, never following a
-redirect. A key that rested because its calls failed is asked for a real answer of one token,
-streamed to its end: a model list would not show that calls still break.
+`requests` and `sseclient`, one call at a time, always within limits of time and size, never
+following a redirect. A model list costs nothing, but some providers give it to anybody, and to
+accounts without money. So a key whose calls were refused or failed is asked for a real answer of
+a few tokens, streamed to its end.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import orjson
@@ -14,14 +15,19 @@ import sseclient
 import urllib3
 from django.conf import settings
 
-from bsod.lib.terms import Blame
+from bsod.lib import clock
+from bsod.lib.terms import Blame, RestReason
+from bsod.lib.vault import VaultError
 from proxy.models import Offer, Provider, ProviderKey
 from proxy.pool import vault
-from proxy.providers.base import Adapter, Asked, Malformed, Outbound, UpstreamFault
+from proxy.providers.base import Adapter, Asked, Malformed, Outbound, Refused, UpstreamFault
 from proxy.providers.registry import ADAPTERS
 
-_READ = 30.0  # seconds of silence a probe accepts
-_MOST = 8_000_000  # bytes of a model list
+_SILENCE = 30.0  # seconds of silence a probe accepts
+_LONGEST = 60.0  # seconds a reply may take in all
+_MOST = 8_000_000  # bytes of a model list or an answer
+_MOST_ERROR = 65_536  # bytes of an error body that are looked at
+_SENSELESS = (Malformed, UpstreamFault, ValueError, urllib3.exceptions.HTTPError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,33 +45,34 @@ class Finding:
         return self.blame in (Blame.NOBODY, Blame.RATE_LIMIT)
 
 
+def ask(key: ProviderKey, reason: str) -> Finding:
+    """The probe that fits the reason of a rest."""
+    cheap = reason in (RestReason.NEW, RestReason.UNREACHABLE)
+    return list_models(key) if cheap else call(key)
+
+
 def list_models(key: ProviderKey) -> Finding:
     """Ask for the model list with this key."""
-    adapter = ADAPTERS[key.provider.kind]
-    secret = vault().open(key.uid, key.sealed)
-    try:
-        with _send(key.provider, adapter.list_models(secret)) as reply:
-            body = _body(reply)
-            if not 200 <= reply.status_code < 300:
-                return _judged(adapter, reply, body)
+
+    def read(adapter: Adapter, reply: requests.Response) -> Finding:
+        body = b"".join(_bytes(reply))
+        try:
             return Finding(Blame.NOBODY, "answers", adapter.catalog(orjson.loads(body)))
-    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError):
-        return Finding(Blame.CONNECT, "cannot be reached")
-    except (ValueError, Malformed):
-        return Finding(Blame.NOBODY, "answers, but gives no model list")
+        except (ValueError, Malformed):
+            return Finding(Blame.NOBODY, "answers, but gives no model list")
+
+    return _ask(key, lambda adapter, secret: adapter.list_models(secret), read)
 
 
 def call(key: ProviderKey) -> Finding:
-    """Ask for one token, streamed; falls back to the list where the key offers no text model."""
+    """Ask for a few tokens, streamed; for the list where the key offers no text model."""
     offer = (
         Offer.objects.filter(provider=key.provider_id, gone_at=None, model__modality="text")
-        .select_related("model")
-        .order_by("model__credits_per_1k_output")
+        .order_by("model__credits_per_1k_output", "id")
         .first()
     )
     if offer is None:
         return list_models(key)
-    adapter = ADAPTERS[key.provider.kind]
     asked = Asked(
         path="chat/completions",
         body={"messages": [{"role": "user", "content": "Hi"}], "stream": True},
@@ -76,16 +83,33 @@ def call(key: ProviderKey) -> Finding:
         choices=1,
         wants_usage=False,
     )
+    return _ask(
+        key,
+        lambda adapter, secret: adapter.prepare(asked, secret),
+        lambda adapter, reply: _read_stream(adapter, asked, reply),
+    )
+
+
+def _ask(
+    key: ProviderKey,
+    prepare: Callable[[Adapter, str], Outbound],
+    read: Callable[[Adapter, requests.Response], Finding],
+) -> Finding:
+    """One request, and what its reply or the lack of one says."""
+    adapter = ADAPTERS.get(key.provider.kind)
+    if adapter is None:
+        return Finding(Blame.FAILURE, "is of a kind that is not known here")
     try:
-        with _send(
-            key.provider, adapter.prepare(asked, vault().open(key.uid, key.sealed))
-        ) as reply:
-            if not 200 <= reply.status_code < 300:
-                return _judged(adapter, reply, _body(reply))
-            return _read_stream(adapter, asked, reply)
+        out = prepare(adapter, vault().open(key.uid, key.sealed))
+        with _send(key.provider, out) as reply:
+            if 200 <= reply.status_code < 300:
+                return read(adapter, reply)
+            return _judged(adapter, reply)
+    except VaultError:
+        return Finding(Blame.FAILURE, "does not open with any of VAULT_KEYS")
     except (requests.RequestException, OSError):
         return Finding(Blame.CONNECT, "cannot be reached")
-    except (Malformed, UpstreamFault, urllib3.exceptions.HTTPError):
+    except (Refused, *_SENSELESS):
         return Finding(Blame.FAILURE, "answers with something that makes no sense")
 
 
@@ -100,32 +124,49 @@ def _read_stream(adapter: Adapter, asked: Asked, reply: requests.Response) -> Fi
 
 
 def _bytes(reply: requests.Response) -> Iterator[bytes]:
+    """A body as it comes. Malformed when it grows too long, or takes too long."""
+    ends, size = clock.monotonic() + _LONGEST, 0
     # read1 hands over what has come; iter_content would wait for a full buffer.
     while data := reply.raw.read1(65_536):
+        size += len(data)
+        if size > _MOST or clock.monotonic() > ends:
+            raise Malformed("the reply does not end")
         yield data
 
 
-def _body(reply: requests.Response) -> bytes:
-    body = b""
-    for part in _bytes(reply):
-        body += part
-        if len(body) > _MOST:
-            raise Malformed("the list is too long")
-    return body
-
-
-def _judged(adapter: Adapter, reply: requests.Response, body: bytes) -> Finding:
+def _judged(adapter: Adapter, reply: requests.Response) -> Finding:
     headers = {name.lower(): value for name, value in reply.headers.items()}
-    verdict = adapter.judge(reply.status_code, headers, body)
+    verdict = adapter.judge(reply.status_code, headers, _head(reply))
     if verdict.blame is Blame.CLIENT:
         # It knows the key and refuses the question (no list, no such model): the key is good.
         return Finding(Blame.NOBODY, f"answers ({reply.status_code})")
     return Finding(verdict.blame, f"refuses ({reply.status_code})", wait=verdict.wait)
 
 
+def _head(reply: requests.Response) -> bytes:
+    """The beginning of an error body; one that breaks off says no less."""
+    head = b""
+    try:
+        for part in _bytes(reply):
+            head += part
+            if len(head) >= _MOST_ERROR:
+                break
+    except urllib3.exceptions.HTTPError:
+        pass
+    return head[:_MOST_ERROR]
+
+
+class _Session(requests.Session):
+    """Never looks at a redirect: `requests` reads even one that it does not follow to its end,
+    however long that is."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        return None
+
+
 def _send(provider: Provider, out: Outbound) -> requests.Response:
     proxies = {"http": provider.proxy_url, "https": provider.proxy_url}
-    with requests.Session() as session:
+    with _Session() as session:
         # Neither proxies nor credentials of the environment: only what the provider's row says.
         session.trust_env = False
         return session.request(
@@ -133,13 +174,8 @@ def _send(provider: Provider, out: Outbound) -> requests.Response:
             provider.base_url.rstrip("/") + out.target,
             headers=dict(out.headers),
             data=out.body or None,
-            timeout=(settings.CONNECT_TIMEOUT, _READ),
+            timeout=(settings.CONNECT_TIMEOUT, _SILENCE),
             allow_redirects=False,
             stream=True,
             proxies=proxies if provider.proxy_url else None,
         )
-
-
-def ask(key: ProviderKey, reason: str) -> Finding:
-    """The probe that fits the reason of a rest."""
-    return call(key) if reason == "failures" else list_models(key)

@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 from typing import NamedTuple, Protocol
 
 from django.conf import settings
-from django.db.backends.utils import CursorWrapper
 from django.db.models import F
 
 from bsod.lib import sql
@@ -55,7 +54,7 @@ class Learnt(Protocol):
     def wait(self) -> float | None: ...
 
 
-def learn(cursor: CursorWrapper, attempts: Sequence[Learnt], now: datetime) -> None:
+def learn(cursor: sql.Cursor, attempts: Sequence[Learnt], now: datetime) -> None:
     """Take the verdicts of a batch into the pool's rows."""
     good = [attempt for attempt in attempts if attempt.blame is Blame.NOBODY]
     _forgive(cursor, ProviderKey, {attempt.key for attempt in good})
@@ -66,9 +65,7 @@ def learn(cursor: CursorWrapper, attempts: Sequence[Learnt], now: datetime) -> N
         bump()
 
 
-def _forgive(
-    cursor: CursorWrapper, model: type[Provider] | type[ProviderKey], ids: set[int]
-) -> None:
+def _forgive(cursor: sql.Cursor, model: type[Provider] | type[ProviderKey], ids: set[int]) -> None:
     """A success ends a row of failures. One indexed look where there was none."""
     if ids:
         cursor.execute(
@@ -98,7 +95,12 @@ def _limited(attempt: Learnt, now: datetime) -> bool:
 
 
 def limit_step(step: int, began: datetime, until: datetime, now: datetime) -> int:
-    """Doublings of the next rest: one more when the last one ended only just now."""
+    """Doublings of the next rest: one more when the last one ended only just now.
+
+    A refusal while it still lasts belongs to a call sent before it, and teaches nothing new.
+    """
+    if now < until:
+        return step
     length = until - began
     return step + 1 if now - until < max(length, timedelta(seconds=_LIMIT_FIRST)) else 0
 
@@ -178,7 +180,8 @@ def end(rest: Rest) -> None:
 
 def postpone(rest: Rest, now: datetime) -> None:
     """A probe has failed: the next one later, up to the reason's longest pause."""
-    rest.step += 1
+    step = rest.step + 1
     first, most = backoff(rest.reason)
-    rest.probe_at = now + timedelta(seconds=min(most, first * 2 ** min(rest.step, 30)))
-    rest.save(update_fields=["step", "probe_at"])
+    probe_at = now + timedelta(seconds=min(most, first * 2 ** min(step, 30)))
+    # Whoever probed at the same time may have ended it: then there is no row any more.
+    Rest.objects.filter(pk=rest.pk).update(step=step, probe_at=probe_at, reason=rest.reason)

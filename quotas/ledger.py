@@ -11,7 +11,6 @@ from functools import cache
 from typing import Any
 
 import orjson
-from django.db.backends.utils import CursorWrapper
 
 from bsod.lib import sql
 from bsod.lib.terms import EntryState
@@ -99,7 +98,7 @@ class ClosedEntry:
 
 
 def read_balances(
-    cursor: CursorWrapper,
+    cursor: sql.Cursor,
     accounts: Collection[int],
     buckets: Collection[str],
     periods: Collection[str],
@@ -128,13 +127,13 @@ def _row(*values: Any) -> Row:
     return Row(*(*values[:-1], sql.moment(values[-1])))
 
 
-def write_balances(cursor: CursorWrapper, rows: Iterable[Row]) -> None:
+def write_balances(cursor: sql.Cursor, rows: Iterable[Row]) -> None:
     values = [(row.granted, row.reserved, row.used, row.id) for row in rows]
     if values:
         cursor.executemany(_sql_update_balance(), values)
 
 
-def insert_entries(cursor: CursorWrapper, entries: Iterable[OpenEntry]) -> None:
+def insert_entries(cursor: sql.Cursor, entries: Iterable[OpenEntry]) -> None:
     values = [
         (
             entry.id, "call", "open", entry.account, entry.api_key, entry.owner, entry.route,
@@ -148,7 +147,7 @@ def insert_entries(cursor: CursorWrapper, entries: Iterable[OpenEntry]) -> None:
         cursor.executemany(_sql_insert_entry(), values)
 
 
-def read_entries(cursor: CursorWrapper, ids: Collection[str]) -> dict[str, EntryRow]:
+def read_entries(cursor: sql.Cursor, ids: Collection[str]) -> dict[str, EntryRow]:
     if not ids:
         return {}
     cursor.execute(
@@ -163,7 +162,7 @@ def _entry(row: tuple[Any, ...]) -> EntryRow:
     return EntryRow(*(*row[:-2], load_legs(row[-2]), sql.moment(row[-1])))
 
 
-def close_entries(cursor: CursorWrapper, entries: Iterable[ClosedEntry]) -> None:
+def close_entries(cursor: sql.Cursor, entries: Iterable[ClosedEntry]) -> None:
     values = [
         (
             entry.state, entry.amount, entry.shortfall, dump_legs(entry.legs),
@@ -178,7 +177,7 @@ def close_entries(cursor: CursorWrapper, entries: Iterable[ClosedEntry]) -> None
         cursor.executemany(_sql_close_entry(), values)
 
 
-def open_calls(cursor: CursorWrapper, accounts: Collection[int]) -> dict[tuple[int, int], int]:
+def open_calls(cursor: sql.Cursor, accounts: Collection[int]) -> dict[tuple[int, int], int]:
     """Open entries held by processes, by (account, key); unlimited keys are not counted."""
     if not accounts:
         return {}
@@ -193,7 +192,7 @@ def open_calls(cursor: CursorWrapper, accounts: Collection[int]) -> dict[tuple[i
     return {(row[0], row[1]): row[2] for row in cursor.fetchall()}
 
 
-def read_paces(cursor: CursorWrapper, owners: Collection[str]) -> dict[str, tuple[int, int, int]]:
+def read_paces(cursor: sql.Cursor, owners: Collection[str]) -> dict[str, tuple[int, int, int]]:
     """(minute, count, previous) of each owner that has called before."""
     if not owners:
         return {}
@@ -205,12 +204,12 @@ def read_paces(cursor: CursorWrapper, owners: Collection[str]) -> dict[str, tupl
     return {row[0]: row[1:] for row in cursor.fetchall()}
 
 
-def write_paces(cursor: CursorWrapper, paces: Mapping[str, tuple[int, int, int]]) -> None:
+def write_paces(cursor: sql.Cursor, paces: Mapping[str, tuple[int, int, int]]) -> None:
     if paces:
         cursor.executemany(_sql_pace(), [(owner, *pace) for owner, pace in sorted(paces.items())])
 
 
-def add_usage(cursor: CursorWrapper, usage: dict[tuple[Any, ...], list[int]]) -> None:
+def add_usage(cursor: sql.Cursor, usage: dict[tuple[Any, ...], list[int]]) -> None:
     """Add (calls, amount, prompt, completion) to (account, key, model, bucket, day)."""
     if usage:
         rows = sorted(usage.items(), key=lambda item: item[0])

@@ -6,6 +6,7 @@ from datetime import datetime
 from django.db import connection
 from django.db.models import Q
 
+from accounts.caps import MOST
 from accounts.keys.identity import lock_accounts
 from accounts.models import Account
 from bsod.lib import clock, ids
@@ -24,8 +25,8 @@ def grant(
     account: Account, bucket: Bucket, amount: int, expires_at: datetime | None = None
 ) -> Balance:
     """Give an account `amount` units of `bucket`, drawn after its daily cap."""
-    if amount <= 0:
-        raise Impossible("A grant is a positive whole number.")
+    if not 0 < amount <= MOST:
+        raise Impossible(f"A grant is a whole number from 1 to {MOST}.")
     now = clock.now()
     with exclusive("grant"), connection.cursor() as cursor:
         lock_accounts(cursor, [account.pk])
@@ -43,8 +44,7 @@ def correct(account: Account, balance: Balance, amount: int) -> Entry:
         lock_accounts(cursor, [account.pk])
         row = Balance.objects.get(pk=balance.pk, account=account)
         used = row.used + amount
-        # What purged entries used cannot be given back: nothing is left that says so.
-        if used < row.closed or (row.granted is not None and used + row.reserved > row.granted):
+        if used < 0 or (row.granted is not None and used + row.reserved > row.granted):
             raise Impossible("The balance does not hold that much.")
         Balance.objects.filter(pk=row.pk).update(used=used)
         return _record(
@@ -92,7 +92,8 @@ def prune(before: datetime) -> int:
     accounts = Account.objects.filter(
         Q(pk__in=Entry.objects.filter(created_at__lt=before).values("account"))
     )
-    return sum(purge(account, before) for account in accounts.iterator())
+    # Read to the end first: no purge can begin while its own connection is reading.
+    return sum(purge(account, before) for account in list(accounts))
 
 
 def used_by(entries: Iterable[tuple[str, str]]) -> dict[int, int]:

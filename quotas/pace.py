@@ -4,6 +4,8 @@ from datetime import datetime
 from math import ceil
 from typing import NamedTuple
 
+_ASKEW = 5  # minutes by which the clocks of two machines may differ
+
 
 class Minute(NamedTuple):
     """Requests counted in `minute` (since 1970) and in the one before it."""
@@ -14,9 +16,10 @@ class Minute(NamedTuple):
 
 
 def at(pace: Minute | None, now: datetime) -> Minute:
-    """The same pace seen from `now`. A clock set back stays in the minute already counted."""
+    """The same pace seen from `now`. A clock a little behind stays in the minute already counted;
+    one set back further counts anew, or it would refuse until it has caught up."""
     minute = int(now.timestamp() // 60)
-    if pace is None or minute > pace.minute + 1:
+    if pace is None or not pace.minute - _ASKEW <= minute <= pace.minute + 1:
         return Minute(minute, 0, 0)
     if minute == pace.minute + 1:
         return Minute(minute, 0, pace.requests)

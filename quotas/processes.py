@@ -11,7 +11,6 @@ from datetime import datetime
 
 from django.conf import settings
 from django.db import OperationalError, connection
-from django.db.backends.utils import CursorWrapper
 
 from accounts.keys.identity import lock_accounts
 from bsod.lib import clock, ids, sql
@@ -140,7 +139,7 @@ def _close_all(find: Callable[[], Iterable[tuple[str, int]]], state: EntryState)
     return closed
 
 
-def _close(cursor: CursorWrapper, wanted: list[str], state: EntryState) -> int:
+def _close(cursor: sql.Cursor, wanted: list[str], state: EntryState) -> int:
     """Release these entries if they are still open; the accounts are locked."""
     entries = [
         entry

@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db.backends.utils import CursorWrapper
-
 from accounts.keys.identity import Identity
-from bsod.lib import clock
+from bsod.lib import clock, sql
 from bsod.lib.terms import Bucket
 from quotas import ledger
 from quotas.book import Book, Holder, Purse, Wanted
@@ -70,7 +68,7 @@ def _or_endless(free: int | None) -> float:
     return float("inf") if free is None else free
 
 
-def balance(cursor: CursorWrapper, identity: Identity, now: datetime) -> dict[str, Any]:
+def balance(cursor: sql.Cursor, identity: Identity, now: datetime) -> dict[str, Any]:
     """The body of `/balance/` (SPEC §3). Reads only: rows not yet made count as untouched."""
     who, day = holder(identity), clock.day_of(now)
     book = _book(cursor, who, day)
@@ -103,7 +101,7 @@ def balance(cursor: CursorWrapper, identity: Identity, now: datetime) -> dict[st
     }
 
 
-def _book(cursor: CursorWrapper, who: Holder, day: str) -> Book:
+def _book(cursor: sql.Cursor, who: Holder, day: str) -> Book:
     wanted = [row for bucket in Bucket for row in who.wants(bucket, day)]
     periods = sorted({row.period for row in wanted} | {day})
     book = Book(ledger.read_balances(cursor, [who.account], list(Bucket), periods))

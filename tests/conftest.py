@@ -1,5 +1,6 @@
 """Fixtures of the whole suite. Server and database live for the session; people for a test."""
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,6 +9,23 @@ from django.db import connections
 from django.test.utils import setup_databases, teardown_databases
 
 from tests.upstream import FaultServer
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "once: not about the database, so it runs beside SQLite only"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests marked `once` make no use of the suite's database: one run of them says it all."""
+    if "DATABASE_URL" in os.environ:
+        config.hook.pytest_deselected(items=[item for item in items if _once(item)])
+        items[:] = [item for item in items if not _once(item)]
+
+
+def _once(item: pytest.Item) -> bool:
+    return item.get_closest_marker("once") is not None
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -14,7 +14,6 @@ from functools import lru_cache
 from typing import Any
 
 from django.db import connection
-from django.db.backends.utils import CursorWrapper
 
 from accounts.keys.models import ApiKey
 from accounts.keys.tokens import Token, matches
@@ -110,7 +109,7 @@ def _within(address: str, networks: tuple[str, ...]) -> bool:
 
 
 def read(
-    cursor: CursorWrapper,
+    cursor: sql.Cursor,
     public_ids: Collection[str],
     now: datetime,
     also: Collection[int] = (),
@@ -125,7 +124,7 @@ def read(
     return {row[0]: _identity(row, owners[row[4]]) for row in rows}
 
 
-def _key_rows(cursor: CursorWrapper, ids: tuple[str, ...]) -> list[tuple[Any, ...]]:
+def _key_rows(cursor: sql.Cursor, ids: tuple[str, ...]) -> list[tuple[Any, ...]]:
     cursor.execute(
         f"SELECT {sql.columns(ApiKey, _KEY)} FROM {sql.table(ApiKey)} "
         f"WHERE {sql.column(ApiKey, 'public_id')} IN ({sql.marks(ids)})",
@@ -155,7 +154,7 @@ def _identity(row: tuple[Any, ...], owner: Owner) -> Identity:
 
 
 def read_owners(
-    cursor: CursorWrapper, accounts: Collection[int], now: datetime, lock: bool = True
+    cursor: sql.Cursor, accounts: Collection[int], now: datetime, lock: bool = True
 ) -> dict[int, Owner]:
     """Accounts with their standing plan and ban. Locked in the order of their ids."""
     if not accounts:
@@ -177,7 +176,7 @@ def read_owners(
 
 
 def lock_accounts(
-    cursor: CursorWrapper, accounts: Collection[int], lock: bool = True
+    cursor: sql.Cursor, accounts: Collection[int], lock: bool = True
 ) -> list[tuple[Any, ...]]:
     """Take the lock that owns these accounts' ledger rows; returns the accounts."""
     ids = tuple(accounts)
@@ -197,7 +196,7 @@ def _known(value: Any) -> datetime:
     return found
 
 
-def _plans(cursor: CursorWrapper) -> dict[str, PlanTerms]:
+def _plans(cursor: sql.Cursor) -> dict[str, PlanTerms]:
     cursor.execute(f"SELECT {sql.columns(Plan, _PLAN)} FROM {sql.table(Plan)}")
     return {
         row[0]: PlanTerms(row[0], row[1], row[2], row[3], sql.parsed(row[4]), row[5], row[6])
@@ -205,7 +204,7 @@ def _plans(cursor: CursorWrapper) -> dict[str, PlanTerms]:
     }
 
 
-def _bans(cursor: CursorWrapper, accounts: Collection[int], now: datetime) -> dict[int, Banned]:
+def _bans(cursor: sql.Cursor, accounts: Collection[int], now: datetime) -> dict[int, Banned]:
     ids = tuple(accounts)
     cursor.execute(
         f"SELECT {sql.columns(Ban, ('account', 'reason', 'until'))} FROM {sql.table(Ban)} "

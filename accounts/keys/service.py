@@ -6,11 +6,14 @@ from datetime import datetime
 
 from django.core.exceptions import ValidationError
 
+from accounts.caps import checked
 from accounts.keys.models import ApiKey, every_permission
 from accounts.keys.tokens import mint
 from accounts.models import Account
 from bsod.lib import clock
-from bsod.lib.terms import Bucket, Permission
+from bsod.lib.terms import Permission
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 def create_key(
@@ -42,7 +45,7 @@ def create_key(
         account=account,
         name=name,
         permissions=_permissions(permissions),
-        caps=_caps(caps or {}),
+        caps=checked(caps or {}),
         requests_per_minute=requests_per_minute,
         open_calls=open_calls,
         allowed_models=list(allowed_models),
@@ -70,17 +73,16 @@ def _permissions(asked: Sequence[str] | None) -> list[str]:
     return sorted(set(asked))
 
 
-def _caps(caps: Mapping[str, int]) -> dict[str, int]:
-    for bucket, cap in caps.items():
-        if bucket not in set(Bucket):
-            raise ValidationError(f"Unknown bucket: {bucket}.")
-        if type(cap) is not int or cap < 0:
-            raise ValidationError(f"The cap of {bucket} must be a whole number, 0 or more.")
-    return dict(caps)
-
-
 def _networks(networks: Sequence[str]) -> list[str]:
     try:
-        return [str(ipaddress.ip_network(network, strict=False)) for network in networks]
+        return [str(_plain(ipaddress.ip_network(network, strict=False))) for network in networks]
     except ValueError as error:
         raise ValidationError(f"Not a network: {error}.") from None
+
+
+def _plain(network: Network) -> Network:
+    """An IPv4 network written as IPv6 (`::ffff:…/n`) as itself: that is how clients are seen."""
+    mapped = network.network_address
+    if isinstance(mapped, ipaddress.IPv6Address) and mapped.ipv4_mapped and network.prefixlen >= 96:
+        return ipaddress.IPv4Network((mapped.ipv4_mapped, network.prefixlen - 96))
+    return network

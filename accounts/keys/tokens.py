@@ -52,7 +52,7 @@ def parse(text: str) -> Token | None:
 
 def digest(secret: str) -> str:
     """HMAC-SHA256 of a secret under the server's key, hexadecimal."""
-    return hmac.new(_pepper(settings.SECRET_KEY), secret.encode(), hashlib.sha256).hexdigest()
+    return hmac.digest(_pepper(settings.SECRET_KEY), secret.encode(), "sha256").hex()
 
 
 def matches(token: Token, stored: str) -> bool:

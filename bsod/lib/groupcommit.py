@@ -85,7 +85,7 @@ def _flock() -> Iterator[None]:
 
 @dataclass(slots=True)
 class Item(Generic[Op]):
-    """An operation on its way, its future, and whether a batch holds it just now."""
+    """An operation on its way, its future, and whether a transaction has taken it up just now."""
 
     op: Op
     future: "asyncio.Future[Any]"
@@ -238,8 +238,6 @@ class GroupCommit(Generic[Op]):
         self._next_tick = monotonic() + self._every
 
     def _batch(self, items: list[Item[Op]]) -> None:
-        for item in items:
-            item.running = True
         try:
             results = self._transact(items)
         except AWAY as error:
@@ -276,26 +274,24 @@ class GroupCommit(Generic[Op]):
     def _transact(self, items: list[Item[Op]]) -> list[Any]:
         """Run a batch; once more on a fresh connection when the first try broke (a deadlock,
         a server that came back), unless the broken commit had arrived after all."""
-        ops = [item.op for item in items]
-        try:
-            return self._commit(ops)
-        except AWAY:
-            connection.close()
-            if self._arrived():
-                return self._results or []
-        try:
-            return self._commit(ops)
-        except AWAY:
-            connection.close()
-            if self._arrived():
-                return self._results or []
-            raise
+        for last in (False, True):
+            try:
+                return self._commit(items)
+            except AWAY:
+                connection.close()
+                if self._arrived():
+                    return self._results or []
+                if last:
+                    raise
+        raise AssertionError("the last try has returned or raised")
 
     @step("commit")
-    def _commit(self, ops: list[Op]) -> list[Any]:
+    def _commit(self, items: list[Item[Op]]) -> list[Any]:
         self._results = None
+        _mark(items, running=False)
         with exclusive("ledger thread"):
-            results = self._run(ops)
+            _mark(items, running=True)
+            results = self._run([item.op for item in items])
             self._results = results
         return results
 
@@ -318,8 +314,7 @@ class GroupCommit(Generic[Op]):
 
     def _put_back(self, items: list[Item[Op]], error: Exception) -> None:
         self._lost(error)
-        for item in items:
-            item.running = False
+        _mark(items, running=False)
         self._kept += [item for item in items if item.must]
         refused = [item for item in items if not item.must]
         self._hand_over(refused, [Unavailable(type(error).__name__)] * len(refused))
@@ -329,3 +324,8 @@ class GroupCommit(Generic[Op]):
             # A loop that has closed has nobody left to tell.
             with contextlib.suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._deliver, items, results)
+
+
+def _mark(items: Sequence[Item[Any]], *, running: bool) -> None:
+    for item in items:
+        item.running = running

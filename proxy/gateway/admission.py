@@ -8,7 +8,7 @@ import hashlib
 import hmac
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
+from functools import lru_cache
 from math import ceil
 
 import orjson
@@ -282,11 +282,10 @@ def price_of(tariff: Tariff) -> str:
 
 def opaque(account: int) -> str:
     """What providers are told instead of who the user is: stable, and nothing else."""
-    return hmac.new(
-        _user_key(settings.SECRET_KEY), str(account).encode(), hashlib.sha256
-    ).hexdigest()[:32]
+    return _opaque(settings.SECRET_KEY, account)
 
 
-@cache
-def _user_key(secret_key: str) -> bytes:
-    return hashlib.sha256(b"user:" + secret_key.encode()).digest()
+@lru_cache(maxsize=16_384)
+def _opaque(secret_key: str, account: int) -> str:
+    key = hashlib.sha256(b"user:" + secret_key.encode()).digest()
+    return hmac.new(key, str(account).encode(), hashlib.sha256).hexdigest()[:32]

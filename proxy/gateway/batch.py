@@ -9,9 +9,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from django.db import connection
-from django.db.backends.utils import CursorWrapper
-
 from accounts.keys import identity as identities
 from accounts.keys.identity import Identity
 from accounts.keys.models import ApiKey
@@ -81,7 +78,7 @@ class _Batch:
 
     now: datetime
     day: str
-    cursor: CursorWrapper
+    cursor: sql.Cursor
     keys: dict[str, Identity]
     screened: dict[int, admission.Screened | ApiError] = field(default_factory=dict)
     book: Book = field(default_factory=lambda: Book([]))
@@ -104,7 +101,7 @@ class Batch:
     def run(self, ops: Sequence[Op]) -> list[Result]:
         """One result for each operation. Runs inside the transaction."""
         self._heart.beat()
-        with connection.cursor() as cursor:
+        with sql.hot_cursor() as cursor:
             self._pool.refresh(_generation(cursor))
             batch = self._read(cursor, ops)
             results = [self._decide(batch, number, op) for number, op in enumerate(ops)]
@@ -113,7 +110,7 @@ class Batch:
 
     # ---- read
 
-    def _read(self, cursor: CursorWrapper, ops: Sequence[Op]) -> _Batch:
+    def _read(self, cursor: sql.Cursor, ops: Sequence[Op]) -> _Batch:
         now = clock.now()
         callers = [caller for op in ops if (caller := _caller(op))]
         closings = [op for op in ops if isinstance(op, Closing)]
@@ -216,7 +213,7 @@ class Batch:
         rests.learn(cursor, [*_lessons(ops)], batch.now)
 
 
-def _generation(cursor: CursorWrapper) -> int:
+def _generation(cursor: sql.Cursor) -> int:
     cursor.execute(f"SELECT {sql.column(PoolState, 'generation')} FROM {sql.table(PoolState)}")
     return int(cursor.fetchone()[0])
 

@@ -6,12 +6,10 @@ checked first, so that a stranger learns nothing from it.
 """
 
 import asyncio
-import json
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-import orjson
 from django.conf import settings
 from django.http.request import split_domain_port, validate_host
 
@@ -20,6 +18,7 @@ from bsod.lib import clock
 from proxy.errors import ApiError, Code, invalid
 from proxy.gateway.exchange import Exchange, too_large
 from proxy.gateway.journey import Call, Caller
+from proxy.gateway.strict import strict
 from proxy.providers import tokens
 from proxy.routes import MODEL, BodyKind, Route
 
@@ -33,6 +32,8 @@ DROPPED = (
     "fallbacks",
 )  # fmt: skip
 FORWARDED = {
+    b"accept": "accept",
+    b"range": "range",
     b"openai-beta": "openai-beta",
     b"x-stainless-helper-method": "x-stainless-helper-method",
     b"accept-language": "accept-language",
@@ -222,36 +223,6 @@ def _prompt(body: dict[str, Any]) -> int:
     return tokens.of_messages(body["messages"]) + sum(
         tokens.of_value(body[name]) for name in extras if body.get(name)
     )
-
-
-def strict(raw: bytes) -> Any:
-    """The value of a JSON text. No duplicate keys, NaN, lone surrogates or endless depth.
-
-    orjson refuses all of that but duplicate keys. A text it writes back byte for byte has none;
-    any other is read once more by a slower parser that sees them.
-    """
-    try:
-        value = orjson.loads(raw)
-        same = orjson.dumps(value) == raw.strip()
-        if not same:
-            json.loads(raw, object_pairs_hook=_pairs)
-    except _Twice as twice:
-        raise ApiError(Code.INVALID_JSON, f"The key {twice.args[0]!r} appears twice.") from None
-    except (ValueError, RecursionError, TypeError):
-        raise ApiError(Code.INVALID_JSON, "The body is not valid JSON.") from None
-    return value
-
-
-class _Twice(Exception):
-    """A key that an object has twice."""
-
-
-def _pairs(pairs: list[tuple[str, Any]]) -> None:
-    names = set()
-    for name, _ in pairs:
-        if name in names:
-            raise _Twice(name[:64])
-        names.add(name)
 
 
 def model_grammar(name: str) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from bsod.lib import http
 from bsod.lib.clock import monotonic
 from bsod.lib.terms import Blame, EndReason
-from proxy.errors import ApiError, Code
+from proxy.errors import ApiError, Code, invalid
 from proxy.gateway.answer import Answer
 from proxy.gateway.journey import Ticket
 from proxy.gateway.leash import Interrupted, Leash, Vigil, Why
@@ -20,6 +20,7 @@ from proxy.pool import Lease
 from proxy.providers.base import (
     Asked,
     Malformed,
+    Refused,
     StreamReader,
     UpstreamFault,
     Verdict,
@@ -73,6 +74,9 @@ class Attempting:
             return await self._success(lease, asked, reply)
         except Interrupted as interrupted:
             return self._interrupted(interrupted.why)
+        except Refused as refused:
+            error = invalid(refused.param, refused.message)
+            return Ended(Blame.CLIENT, EndReason.UPSTREAM_ERROR, error, final=True)
         except http.Unreachable:
             return Ended(Blame.CONNECT, EndReason.UPSTREAM_ERROR, unavailable())
         except http.Broken:

@@ -65,6 +65,14 @@ class Verdict:
     """The provider does not know `stream_options`: ask once more without it."""
 
 
+class Refused(Exception):
+    """This kind of provider cannot do what the caller asks: his fault, and no key's."""
+
+    def __init__(self, param: str, message: str) -> None:
+        super().__init__(message)
+        self.param, self.message = param, message
+
+
 class Malformed(Exception):
     """The provider's reply breaks its own protocol."""
 
@@ -82,12 +90,13 @@ class Reader(Protocol):
 
     @property
     def complete(self) -> bool:
-        """Whether the reply has reached its proper end."""
+        """Whether the reply has reached its proper end. Raises what `feed` has put off."""
 
 
 class StreamReader(Reader, Protocol):
     def feed(self, data: bytes) -> bytes:
-        """What of `data` goes to the client now. Raises Malformed, UpstreamFault."""
+        """What of `data` goes to the client now. Raises Malformed, UpstreamFault; behind
+        something to deliver that is put off to the next look."""
 
     def finish(self, extra: Mapping[str, Any] | None) -> bytes:
         """What was held back until the close: the usage chunk and the end mark."""
@@ -108,7 +117,8 @@ class UpstreamFault(Exception):
 class Adapter(Protocol):
     kind: str
 
-    def prepare(self, asked: Asked, secret: str) -> Outbound: ...
+    def prepare(self, asked: Asked, secret: str) -> Outbound:
+        """The request for one attempt. Raises Refused."""
 
     def stream_reader(self, asked: Asked) -> StreamReader: ...
 

@@ -5,7 +5,7 @@ did not ask for, or to give the answer the name the client asked for.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import orjson
 
@@ -241,5 +241,5 @@ def usage_of(value: Any) -> Usage | None:
     return Usage(prompt, completion, cached if _counts(cached) else 0)
 
 
-def _counts(value: Any) -> bool:
+def _counts(value: Any) -> TypeGuard[int]:
     return type(value) is int and 0 <= value <= _MOST_TOKENS

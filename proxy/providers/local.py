@@ -1,7 +1,94 @@
-"""The bundled small language model, served on loopback beside the gateway."""
+"""The bundled small language model, served on loopback beside the gateway.
 
+Its engine answers many faults of a caller as its own (500), counts the usage of one choice only,
+and takes settings that make it eat the machine's memory. So it gets the fields listed here and
+no other, and what it cannot do is refused before it is asked.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from proxy.providers.base import Asked, Outbound, Refused
 from proxy.providers.openai_shape import OpenAIShape
+
+FIELDS = frozenset(
+    {
+        "messages", "stream", "stream_options", "n", "temperature", "top_p", "seed", "stop",
+        "frequency_penalty", "presence_penalty", "logit_bias", "logprobs", "top_logprobs",
+        "response_format", "tools", "tool_choice", "parallel_tool_calls", "user",
+        "max_tokens", "max_completion_tokens",
+    }
+)  # fmt: skip
+_MESSAGE = frozenset({"role", "content", "name", "tool_calls", "tool_call_id"})
+_MOST_LOGPROBS = 20
 
 
 class Local(OpenAIShape):
     kind = "local"
+    foreign = ("timings",)
+
+    def prepare(self, asked: Asked, secret: str) -> Outbound:
+        """The request, of known fields alone. Raises Refused."""
+        body = {name: value for name, value in asked.body.items() if name in FIELDS}
+        if body.get("n") not in (None, 1):
+            raise Refused("n", "This model gives one choice a call: leave 'n' out, or send 1.")
+        _check_logprobs(body)
+        _check_tools(body.get("tools"))
+        messages = body["messages"]
+        body["messages"] = [_message(place, message) for place, message in enumerate(messages)]
+        return super().prepare(replace(asked, body=body), secret)
+
+
+def _check_logprobs(body: Mapping[str, Any]) -> None:
+    if type(body.get("logprobs")) not in (bool, type(None)):
+        raise Refused("logprobs", "'logprobs' must be true or false.")
+    top = body.get("top_logprobs")
+    if top is not None and (type(top) is not int or not 0 <= top <= _MOST_LOGPROBS):
+        raise Refused("top_logprobs", f"'top_logprobs' must be 0 to {_MOST_LOGPROBS}.")
+
+
+def _check_tools(tools: Any) -> None:
+    if tools is None:
+        return
+    if not isinstance(tools, list):
+        raise Refused("tools", "'tools' must be a list.")
+    for place, tool in enumerate(tools):
+        if not _names_function(tool):
+            raise Refused(f"tools[{place}]", "A tool must be a function with a name.")
+
+
+def _message(place: int, message: Any) -> dict[str, Any]:
+    """A message of known fields, each of a shape the engine can read."""
+    if not isinstance(message, dict) or not isinstance(message.get("role"), str):
+        raise Refused(f"messages[{place}].role", "A message must be an object with a role.")
+    _check_content(f"messages[{place}].content", message.get("content"))
+    calls = message.get("tool_calls") or []
+    if not isinstance(calls, list) or not all(map(_is_call, calls)):
+        raise Refused(
+            f"messages[{place}].tool_calls", "A tool call must name a function and its arguments."
+        )
+    return {name: value for name, value in message.items() if name in _MESSAGE}
+
+
+def _check_content(param: str, content: Any) -> None:
+    if content is None or isinstance(content, str):
+        return
+    if not isinstance(content, list):
+        raise Refused(param, "'content' must be a text or a list of parts.")
+    for place, part in enumerate(content):
+        kind = part.get("type") if isinstance(part, dict) else None
+        if kind != "text" or not isinstance(part.get("text"), str):
+            raise Refused(f"{param}[{place}]", "This model reads text parts only.")
+
+
+def _is_call(call: Any) -> bool:
+    return _names_function(call) and isinstance(call["function"].get("arguments"), str)
+
+
+def _names_function(value: Any) -> bool:
+    """Whether it is `{"type": "function", "function": {"name": "…"}}`."""
+    if not isinstance(value, dict) or value.get("type") != "function":
+        return False
+    function = value.get("function")
+    return isinstance(function, dict) and isinstance(function.get("name"), str)

@@ -16,16 +16,19 @@ _SPENT_CODES = {"insufficient_quota", "billing_hard_limit_reached", "billing_not
 _SPENT_WORDS = ("insufficient_quota", "billing", "credit balance", "exceeded your current quota")
 _DELAY = re.compile(r"(\d{1,6}(?:\.\d{1,9})?)s", re.ASCII)
 _SECRETS = re.compile(
-    r"\b(?:sk|pk|rk|gsk|xai|pplx)[-_](?=[-_*.A-Za-z]*[-0-9*]|[A-Za-z]{16})[-_*.A-Za-z0-9]{3,}"
-    r"|\bsk-[-_*.A-Za-z0-9]{3,}"
-    # An id has digits or is long; `user_location` and `request_timeout` are fields of a body.
-    r"|\b(?:org|proj|user|acct|req)[-_](?=[-_*A-Za-z]*[0-9*]|[A-Za-z]{16}|upstream)[-_*A-Za-z0-9]{3,}"
-    r"|\bAIza[-_A-Za-z0-9]{3,}"
-    r"|\b[Bb]earer\s+\S+"
-    r"|\b[a-z][a-z0-9+.-]*://\S+"
-    r"|[\w.+-]+@[\w-]+\.[\w.-]+"
-    r"|\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b"
-    r"|\b(?:[a-z0-9-]+\.)+(?:com|net|org|ai|io|dev|cloud|internal|local)\b(?::\d+)?",
+    "|".join(
+        (
+            r"\b(?:sk|pk|rk|gsk|xai|pplx)[-_](?:[-_*A-Za-z0-9]|\.{2,}){3,}",
+            # An id has digits or is long; `user_location` and `req_timeout` name fields.
+            r"\b(?:org|proj|user|acct|req)[-_](?=[-_A-Za-z]*[0-9*]|[A-Za-z]{16})[-_*A-Za-z0-9]{3,}",
+            r"\bAIza[-_A-Za-z0-9]{3,}",
+            r"\b[Bb]earer\s+\S+",
+            r"\b[a-z][a-z0-9+.-]*+://\S+",
+            r"\b[\w.+-]++@[\w-]+\.[\w.-]+",
+            r"\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b",
+            r"\b(?:[a-z0-9-]++\.)+(?:com|net|org|ai|io|dev|cloud|internal|local)\b(?::\d+)?",
+        )
+    ),
     re.ASCII,
 )
 

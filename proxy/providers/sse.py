@@ -32,10 +32,10 @@ class Splitter:
             return []
         block = bytes(held[:end])
         del held[: end + 2]
-        return [event for event in block.split(b"\n\n") if event.strip(b"\n")]
+        return [event for part in block.split(b"\n\n") if (event := part.strip(b"\n"))]
 
     def _plain(self, data: bytes) -> bytes:
-        """Line endings as \\n. A \\r ends its line at once; the \\n that may follow it is dropped."""
+        """Line endings as \\n. A \\r ends its line at once; a \\n right behind it is dropped."""
         if self._after_cr and data.startswith(b"\n"):
             data = data[1:]
             self._after_cr = False

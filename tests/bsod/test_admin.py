@@ -1,4 +1,4 @@
-"""Django's admin over HTTP, as an operator's browser uses it: what it shows, changes and refuses."""
+"""Django's admin over HTTP, as an operator's browser has it: what it shows, changes, refuses."""
 
 import html
 import re
@@ -37,13 +37,14 @@ class Browser:
     def get(self, path: str) -> requests.Response:
         return self.session.get(self.url + path, timeout=20, allow_redirects=False)
 
-    def post(self, path: str, **fields: Any) -> requests.Response:
-        """Send a form as the page at `path` has it: with its CSRF token."""
-        token = TOKEN.search(self.get(path).text)
+    def post(self, path: str, found_on: str = "", **fields: Any) -> requests.Response:
+        """Send a form as the page it is found on has it: with its CSRF token."""
+        page = found_on or path
+        token = TOKEN.search(self.get(page).text)
         fields["csrfmiddlewaretoken"] = token.group(1) if token else ""
         return self.session.post(
             self.url + path, data=fields, timeout=20, allow_redirects=False,
-            headers={"Referer": self.url + path},
+            headers={"Referer": self.url + page},
         )  # fmt: skip
 
     def sign_in(self, name: str, password: str = PASSWORD) -> requests.Response:
@@ -118,13 +119,16 @@ def test_a_sign_in_gets_a_new_session_in_a_safe_cookie(visitor: Browser) -> None
     assert page.status_code == 200
     assert "no-store" in page.headers["Cache-Control"]
     assert page.headers["X-Frame-Options"] == "DENY"
-    assert visitor.post("/admin/logout/").status_code == 403, "the page it was taken from is gone"
+    copied = requests.cookies.cookiejar_from_dict(visitor.session.cookies.get_dict())
+    assert visitor.post("/admin/logout/", found_on="/admin/").status_code == 200
+    visitor.session.cookies = copied
+    assert visitor.get("/admin/").status_code == 302, "the session has ended for everybody"
 
 
 def test_somebody_who_is_no_staff_does_not_get_in(visitor: Browser) -> None:
     name = kit.unique("carol")
     create_account(name, password=PASSWORD)
-    assert "staff account" in errors(visitor.sign_in(name))
+    assert "staff account" in visitor.sign_in(name).text
     assert visitor.get("/admin/").status_code == 302
 
 
@@ -205,6 +209,13 @@ def test_its_style_sheet_is_served(site: Site, visitor: Browser) -> None:
     sheet = visitor.get("/static/admin/css/base.css")
     assert sheet.status_code == 200
     assert sheet.headers["Content-Type"].startswith("text/css")
+    assert len(sheet.content) == int(sheet.headers["Content-Length"])
+    packed = visitor.session.head(visitor.url + "/static/admin/css/base.css", timeout=20)
+    assert (packed.status_code, packed.content) == (200, b"")
+    part = visitor.session.get(sheet.url, headers={"Range": "bytes=0-9"}, timeout=20)
+    assert (part.status_code, part.content) == (206, sheet.content[:10])
+    again = {"If-Modified-Since": sheet.headers["Last-Modified"]}
+    assert visitor.session.get(sheet.url, headers=again, timeout=20).status_code == 304
     assert "Warning" not in site.log.read_text()
 
 
@@ -408,7 +419,7 @@ def test_an_account_made_there_can_sign_in_and_none_is_deleted(
     assert dave.plan_id == "free"
     assert not dave.is_staff
     assert root.get(f"/admin/accounts/account/{dave.pk}/delete/").status_code == 403
-    assert "staff account" in errors(visitor.sign_in(name))
+    assert "staff account" in visitor.sign_in(name).text
 
 
 def test_nobody_gives_himself_more_than_he_has(root: Browser, visitor: Browser) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
 from proxy.service import rotate_vault
 
@@ -11,4 +11,8 @@ class Command(BaseCommand):
     help = "Seal every provider key under the first of VAULT_KEYS."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        self.stdout.write(f"{rotate_vault()} provider keys sealed anew.")
+        count, broken = rotate_vault()
+        self.stdout.write(f"{count} provider keys sealed anew.")
+        if broken:
+            names = ", ".join(map(str, broken))
+            raise CommandError(f"No key of VAULT_KEYS opens: {names}. Add these secrets again.")

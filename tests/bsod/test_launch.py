@@ -1,0 +1,472 @@
+"""`python -m bsod.launch` for real, as `make run` starts it: what it prints, serves and leaves.
+
+On a DATA_DIR and a SQLite database of its own, so it runs once and not for each database; the one
+test of a start on the suite's database says so.
+"""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+import requests
+from django.conf import settings
+from django.db import connection
+
+from tests import kit
+from tests.upstream import FaultServer, chat, hang, models
+
+ROOT = Path(__file__).resolve().parents[2]
+SECRETS = re.compile(r"admin / (\S+)\n  API key   (\S+)\n")
+CURL = re.compile(r"^curl .*\\\n.*\\\n     -d '.*'$", re.M)
+
+
+class Run:
+    """A launcher on a port of its own, and every word it and its children say."""
+
+    def __init__(self, data_dir: Path, **given: str) -> None:
+        names = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH")
+        plain = {name: os.environ[name] for name in names if name in os.environ}
+        port = given.get("PORT") or str(kit.free_port())
+        self.data_dir, self.url = data_dir, f"http://127.0.0.1:{port}"
+        environment = {
+            **plain,
+            "DATA_DIR": str(data_dir),
+            "PORT": port,
+            "WEB_CONCURRENCY": "1",
+            "LOCAL_MODEL": "off",
+            "DRAIN_SECONDS": "1",
+            # A proxy that is not there, as a company's may be: nothing on loopback asks it.
+            "http_proxy": "http://127.0.0.1:9",
+            **given,
+        }
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "bsod.launch"], cwd=ROOT, env=environment, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+        self.output = ""
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.output += line
+
+    def says(self, text: str, seconds: float = 60) -> "Run":
+        found = kit.eventually(
+            lambda: text in self.output or self.process.poll() is not None, seconds, 0.05
+        )
+        assert found, f"{text!r} never came:\n{self.output}"
+        assert text in self.output, f"it ended without saying {text!r}:\n{self.output}"
+        return self
+
+    def serves(self) -> "Run":
+        return self.says("Ctrl-C stops everything.")
+
+    def stop(self, number: int = signal.SIGINT) -> int:
+        self.process.send_signal(number)
+        code = self.process.wait(30)
+        self._reader.join(10)
+        return code
+
+    def ends(self) -> tuple[int, str]:
+        code = self.process.wait(60)
+        self._reader.join(10)
+        return code, self.output
+
+    def secrets(self) -> tuple[str, str]:
+        found = SECRETS.search(self.output)
+        assert found, self.output
+        return found.group(1), found.group(2)
+
+    def running(self) -> dict[int, str]:
+        """Every process that was started on this DATA_DIR: id and command line."""
+        mark, found = f"DATA_DIR={self.data_dir}\0".encode(), {}
+        for path in Path("/proc").glob("[0-9]*"):
+            try:
+                if mark in (path / "environ").read_bytes():
+                    command = (path / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                    found[int(path.name)] = command
+            except OSError:
+                continue
+        # A process that has ended and waits for its parent has no command line any more.
+        return {pid: command for pid, command in found.items() if command}
+
+    def pid(self, words: str) -> int:
+        """The oldest process whose command line has these words; 0: there is none."""
+        return min((pid for pid, line in self.running().items() if words in line), default=0)
+
+    def gone(self, seconds: float = 10) -> bool:
+        return bool(kit.eventually(lambda: not self.running(), seconds, 0.1))
+
+    def models(self, key: str) -> list[str]:
+        answer = self.get("/v1/models", key)
+        assert answer.status_code == 200, answer.text
+        return [model["id"] for model in answer.json()["data"]]
+
+    def get(self, path: str, key: str) -> requests.Response:
+        headers = {"Authorization": f"Bearer {key}"}
+        return requests.get(self.url + path, headers=headers, timeout=20)
+
+    def chat(self, key: str, model: str) -> requests.Response:
+        body = {"model": model, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 8}
+        return requests.post(
+            f"{self.url}/v1/chat/completions", json=body, timeout=60,
+            headers={"Authorization": f"Bearer {key}"},
+        )  # fmt: skip
+
+
+Start = Callable[..., Run]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Start launchers; whatever is left of them is killed after the test."""
+    started: list[Run] = []
+
+    def begin(data_dir: Path | None = None, **given: str) -> Run:
+        started.append(Run(data_dir or tmp_path / "data", **given))
+        return started[-1]
+
+    yield begin
+    for run in started:
+        put_away(run)
+
+
+def put_away(run: Run) -> None:
+    if run.process.poll() is None:
+        run.process.kill()
+        run.process.wait(10)
+    for pid in run.running():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    run.ends()
+    assert run.process.stdout is not None
+    run.process.stdout.close()
+
+
+# ---- the first start, with the bundled model
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    run = Run(tmp_path_factory.mktemp("first") / "data", LOCAL_MODEL="on")
+    yield run.serves()
+    put_away(run)
+
+
+def shell(command: str) -> str:
+    """What a pasted command prints. Without curl the same request goes out from here."""
+    if shutil.which("curl"):
+        done = subprocess.run(
+            ["bash", "-c", command], capture_output=True, text=True, timeout=100, check=True
+        )
+        return done.stdout
+    url = re.search(r"https?://\S+", command)
+    body = re.search(r"-d '(.*)'", command)
+    assert url
+    assert body
+    headers = dict(pair.split(": ", 1) for pair in re.findall(r'-H "([^"]+)"', command))
+    answer = requests.post(
+        url.group(), data=body.group(1).encode(), headers=headers, timeout=100, stream=True
+    )
+    answer.encoding = "utf-8"
+    return answer.text
+
+
+@pytest.mark.once
+def test_the_box_has_all_a_newcomer_needs(first: Run) -> None:
+    box = first.output[first.output.index("─") :].strip().splitlines()
+    assert box[0] == box[-1] == "─" * 78
+    password, key = first.secrets()
+    assert len(password) >= 12
+    assert key.startswith("bsod-")
+    assert f"BSOD answers at {first.url}/v1" in box
+    assert first.output.count(key) == 2, "shown, and in the curl, and in no log"
+    assert not first.output.isascii(), "the rules and the greeting are typography"
+
+
+@pytest.mark.once
+def test_what_it_keeps_is_for_the_owner_alone(first: Run) -> None:
+    assert stat.S_IMODE(first.data_dir.stat().st_mode) == 0o700
+    for path in first.data_dir.glob("bsod.sqlite3*"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+    password, key = first.secrets()
+    lines = " ".join(first.running().values())
+    assert password not in lines
+    assert key not in lines, "a command line is for everybody to read"
+
+
+@pytest.mark.once
+def test_the_printed_curl_works_when_pasted(first: Run) -> None:
+    found = CURL.search(first.output)
+    assert found
+    answer = json.loads(shell(found.group().replace("curl ", "curl -sS ", 1)))
+    assert answer["model"] == "smollm2-135m-instruct"
+    assert answer["choices"][0]["message"]["content"].strip()
+    usage = answer["usage"]
+    assert 0 < usage["completion_tokens"] <= 64
+    assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
+
+    before = charged(first)
+    streamed = found.group().replace("curl ", "curl -sSN ", 1).replace("{", '{"stream":true,', 1)
+    usage_asked = streamed.replace("{", '{"stream_options":{"include_usage":true},', 1)
+    events = [line[6:] for line in shell(usage_asked).splitlines() if line.startswith("data: ")]
+    assert events[-1] == "[DONE]"
+    chunks = [json.loads(event) for event in events[:-1]]
+    deltas = [choice["delta"] for chunk in chunks for choice in chunk["choices"]]
+    assert "".join(delta.get("content") or "" for delta in deltas).strip()
+    assert len(deltas) > 3, "it came in pieces"
+    assert charged(first) - before == chunks[-1]["usage"]["total_tokens"]
+
+
+def charged(run: Run) -> int:
+    """What `manage.py audit_ledger` says has been charged; it also finds no drift."""
+    done = subprocess.run(
+        [sys.executable, "manage.py", "audit_ledger"], cwd=ROOT, capture_output=True, text=True,
+        env={"DATA_DIR": str(run.data_dir), "PATH": os.environ["PATH"]}, timeout=60, check=True,
+    )  # fmt: skip
+    assert "The ledger adds up." in done.stdout
+    found = re.search(r"text.base: (\d+) charged", done.stdout)
+    return int(found.group(1)) if found else 0
+
+
+@pytest.mark.once
+def test_the_admin_opens_with_the_printed_password(first: Run) -> None:
+    password, _ = first.secrets()
+    with requests.Session() as session:
+        session.get(f"{first.url}/admin/login/", timeout=20)
+        fields = {"username": "admin", "password": password, "next": "/admin/",
+                  "csrfmiddlewaretoken": session.cookies["csrf"]}  # fmt: skip
+        page = session.post(f"{first.url}/admin/login/", data=fields, timeout=20)
+    assert page.url == f"{first.url}/admin/"
+    assert "Site administration" in page.text
+
+
+@pytest.mark.once
+def test_what_dies_is_started_again(first: Run) -> None:
+    _, key = first.secrets()
+    for words in ("bsod.localmodel", "manage.py worker", "bin/gunicorn"):
+        old = first.pid(words)
+        assert old, words
+        os.kill(old, signal.SIGKILL)
+        back = kit.eventually(lambda w=words, o=old: first.pid(w) not in (0, o), 30, 0.1)
+        assert back, f"{words} did not come back:\n{first.output}"
+    answered = kit.eventually(lambda: answers(first, key), 60, 0.5)
+    assert answered, first.output
+    for name in ("local model", "worker", "gateway"):
+        assert f"{name} stopped; starting it again in 1 s" in first.output
+
+
+def answers(run: Run, key: str) -> bool:
+    try:
+        return run.chat(key, "smollm2-135m-instruct").status_code == 200
+    except requests.ConnectionError:
+        return False
+
+
+@pytest.mark.once
+def test_nothing_outlives_a_launcher_that_is_killed(first: Run) -> None:
+    # The last to use it.
+    # Launcher, model, gunicorn and its worker, ours: the last test may have left one on its way.
+    assert kit.eventually(lambda: len(first.running()) >= 5, 20, 0.1), first.output
+    first.process.kill()
+    first.process.wait(10)
+    assert first.gone(15), first.running()
+
+
+# ---- stopping, starting again
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_it_stops_all_it_started_and_starts_again_without_secrets(
+    start: Start, number: signal.Signals
+) -> None:
+    run = start().serves()
+    password, key = run.secrets()
+    assert len(run.running()) >= 4
+    assert run.stop(number) == 0
+    assert not run.running()
+    assert run.output.splitlines()[-1] == "Stopping …"
+    assert "Traceback" not in run.output
+
+    again = start().serves()
+    assert SECRETS.search(again.output) is None
+    assert password not in again.output
+    assert key not in again.output
+    assert again.models(key) == []
+    assert again.stop() == 0
+
+
+@pytest.mark.once
+def test_stopped_before_it_was_up_it_loses_nothing(start: Start) -> None:
+    run = start(LOCAL_MODEL="on").says("Starting the bundled language model")
+    assert run.stop() == 0
+    assert run.gone()
+    assert "Traceback" not in run.output
+    assert SECRETS.search(run.output) is None, "nobody has read them"
+    start().serves().secrets()
+
+
+@pytest.mark.once
+def test_a_second_signal_does_not_wait_for_calls_that_run(start: Start) -> None:
+    with FaultServer() as up:
+        up.default = models(["slow-model"])
+        run = start(
+            OPENAI_API_KEY="sk-test", OPENAI_BASE_URL=up.base_url, DRAIN_SECONDS="60"
+        ).serves()
+        _, key = run.secrets()
+        up.default = hang()
+        caller = threading.Thread(target=quietly, args=(run.chat, key, "slow-model"), daemon=True)
+        caller.start()
+        up.wait_for(1, where=lambda seen: seen.path.endswith("/chat/completions"))
+        run.process.send_signal(signal.SIGINT)
+        run.says("Stopping …")
+        time.sleep(1)
+        assert run.process.poll() is None, "the call has time to end"
+        began = time.monotonic()
+        assert run.stop() == 0
+        assert time.monotonic() - began < 10
+        assert run.gone()
+
+
+def quietly(call: Callable[..., Any], *args: Any) -> None:
+    try:
+        call(*args)
+    except requests.RequestException:
+        return
+
+
+# ---- what stands in its way
+
+
+@pytest.mark.once
+def test_a_taken_port_is_one_clear_line(start: Start) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        run = start(PORT=str(port))
+        code, output = run.ends()
+    assert code == 1
+    assert output == (
+        f"BSOD cannot start: Cannot listen on 127.0.0.1 port {port}: Address already in use. "
+        "Set HOST and PORT.\n"
+    )
+    assert not run.running()
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"SITE_URL": "https://api.example.org"}, "SECRET_KEY must be set"),
+        ({"PORT": "many"}, "PORT must be a whole number"),
+        ({"DATABASE_URL": "postgres://u@127.0.0.1:9/x"}, "the database does not answer"),
+        ({"HOST": "192.0.2.1"}, "Cannot listen on 192.0.2.1"),
+    ],
+)
+def test_what_cannot_be_is_said_and_not_thrown(
+    start: Start, given: dict[str, str], says: str
+) -> None:
+    code, output = start(**given).ends()
+    assert code == 1
+    assert says in output
+    assert "Traceback" not in output
+
+
+@pytest.mark.once
+def test_it_goes_on_without_a_model_that_does_not_start(start: Start, tmp_path: Path) -> None:
+    # A module of that name without the package's folder: as if the wheel were missing.
+    (tmp_path / "xllamacpp.py").write_text("")
+    run = start(LOCAL_MODEL="on", PYTHONPATH=str(tmp_path)).serves()
+    assert "local model: the package xllamacpp is not installed: run `make install`" in run.output
+    assert "local model does not stay up; going on without it." in run.output
+    assert "No provider yet" in run.output
+    assert CURL.search(run.output) is None, "it would not work"
+    _, key = run.secrets()
+    assert run.models(key) == []
+
+
+# ---- providers of the environment
+
+
+@pytest.mark.once
+def test_the_environments_providers_are_there(start: Start) -> None:
+    with FaultServer() as up:
+        up.default = models(["gpt-5.4-mini", "it's"])
+        port = str(kit.free_port())
+        run = start(
+            PORT=port,
+            OPENAI_API_KEY=" sk-from-env\n", OPENAI_BASE_URL=f"{up.base_url}/",
+            GEMINI_API_KEY="g-key", GEMINI_BASE_URL="http://127.0.0.1:9/v1",
+            ANTHROPIC_API_KEY="a-key", ANTHROPIC_BASE_URL="api.anthropic",
+            PERPLEXITY_API_KEY="p-key", PERPLEXITY_BASE_URL=f"http://localhost:{port}/v1",
+        )  # fmt: skip
+        run.serves()
+        assert "openai: key …-env answers; 2 models" in run.output
+        assert "gemini: key …-key cannot be reached; 0 models" in run.output
+        assert "anthropic: The base URL must begin with https:// or http://." in run.output
+        assert "perplexity: its base URL is this site, so it is no provider" in run.output
+        assert not [secret for secret in ("sk-from-env", "a-key") if secret in run.output]
+        _, key = run.secrets()
+        assert run.models(key) == ["gpt-5.4-mini", "it's"]
+        up.default = chat("From upstream")
+        found = CURL.search(run.output)
+        assert found
+        answer = json.loads(shell(found.group().replace("curl ", "curl -sS ", 1)))
+        assert answer["choices"][0]["message"]["content"] == "From upstream"
+        assert up.count(key="sk-from-env") == len(up.seen)
+        run.stop()
+
+        up.default = models(["gpt-5.4-mini"])
+        known = {"OPENAI_API_KEY": "sk-from-env", "OPENAI_BASE_URL": up.base_url}
+        again = start(**known).serves()
+        assert "openai:" not in again.output, "it is there already"
+
+
+def test_it_starts_on_the_suites_database_too(start: Start) -> None:
+    """The only test here that is about the database: it runs for each."""
+    with fresh_database() as url:
+        run = start(**({"DATABASE_URL": url} if url else {})).serves()
+        _, key = run.secrets()
+        assert run.get("/balance/", key).json()["daily_used"]["text.base"] == 0
+        assert run.stop() == 0
+
+
+class fresh_database:  # noqa: N801  # used like a function
+    """An empty database beside the suite's; None for SQLite, where a new DATA_DIR has one."""
+
+    def __enter__(self) -> str | None:
+        if connection.vendor == "sqlite":
+            return None
+        self.name = kit.unique("launch").replace("-", "_")
+        self._do(f"CREATE DATABASE {self.name}")
+        own = str(settings.DATABASES["default"]["NAME"])
+        head, _, query = kit.database_url().partition("?")
+        assert own in head
+        return f"{head.rpartition('/')[0]}/{self.name}" + (f"?{query}" if query else "")
+
+    def __exit__(self, *_: object) -> None:
+        if connection.vendor != "sqlite":
+            self._do(f"DROP DATABASE {self.name} WITH (FORCE)")
+
+    def _do(self, statement: str) -> None:
+        params = connection.get_connection_params()
+        for name in ("cursor_factory", "context", "prepare_threshold"):
+            params.pop(name, None)
+        with psycopg.connect(**params, autocommit=True) as own:
+            own.execute(statement)
