@@ -74,6 +74,12 @@ class Child:
         if self.process and self.alive():
             self.process.send_signal(number)
 
+    def kill(self) -> None:
+        """At once, and with all it has started: gunicorn's workers have calls to wait for."""
+        if self.process:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+
 
 def _die_with_parent() -> None:
     """Linux: the child gets SIGTERM when the launcher dies, however it dies."""
@@ -94,14 +100,14 @@ class Supervisor:
     def give_up(self, child: Child) -> None:
         """Go on without it."""
         say(f"{child.name} does not stay up; going on without it.")
-        child.signal(signal.SIGKILL)
+        child.kill()
         self.children.remove(child)
 
     def stop(self, number: int = 0, frame: FrameType | None = None) -> None:
         """A signal's handler: the first asks, the second does not."""
         if self.stopping:
             for child in self.children:
-                child.signal(signal.SIGKILL)
+                child.kill()
             return
         self.stopping = True
         raise Stopped
@@ -143,7 +149,7 @@ class Supervisor:
             while any(child.alive() for child in group) and time.monotonic() < deadline:
                 time.sleep(0.05)
             for child in group:
-                child.signal(signal.SIGKILL)
+                child.kill()
 
 
 def say(text: str) -> None:

@@ -6,7 +6,7 @@ from values alone.
 """
 
 import ipaddress
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -120,7 +120,11 @@ def read(
     The accounts `also` are locked in the same breath, for whatever else the batch does to them.
     """
     rows = _key_rows(cursor, tuple(public_ids)) if public_ids else []
-    owners = read_owners(cursor, {row[4] for row in rows} | set(also), now, lock)
+    wanted = {row[4] for row in rows}
+    # On SQLite the whole database is ours already: only what is needed is read.
+    locked = wanted | set(also) if lock and connection.vendor == "postgresql" else wanted
+    accounts = lock_accounts(cursor, locked, lock) if locked else []
+    owners = _owners(cursor, [row for row in accounts if row[0] in wanted], now)
     return {row[0]: _identity(row, owners[row[4]]) for row in rows}
 
 
@@ -153,15 +157,14 @@ def _identity(row: tuple[Any, ...], owner: Owner) -> Identity:
     )
 
 
-def read_owners(
-    cursor: sql.Cursor, accounts: Collection[int], now: datetime, lock: bool = True
+def _owners(
+    cursor: sql.Cursor, accounts: Sequence[tuple[Any, ...]], now: datetime
 ) -> dict[int, Owner]:
-    """Accounts with their standing plan and ban. Locked in the order of their ids."""
+    """Accounts with the plan that holds for them and the ban that stands."""
     if not accounts:
         return {}
-    rows = lock_accounts(cursor, accounts, lock)
     plans = _plans(cursor)
-    bans = _bans(cursor, accounts, now)
+    bans = _bans(cursor, [row[0] for row in accounts], now)
     return {
         row[0]: Owner(
             row[0],
@@ -171,7 +174,7 @@ def read_owners(
             standing(plans[row[4]], plans[FREE], _known(row[5]), sql.moment(row[6]), now),
             bans.get(row[0]),
         )
-        for row in rows
+        for row in accounts
     }
 
 

@@ -127,7 +127,14 @@ class _Connection(asyncio.Protocol):
 
     # ---- httptools' side
 
+    def on_message_begin(self) -> None:
+        if self.done:
+            # A second response nobody asked for: the first one stands, the connection goes.
+            self._reusable = False
+
     def on_header(self, name: bytes, value: bytes) -> None:
+        if self.done:
+            return
         self._pairs.append((name, value))
         self._header_bytes += len(name) + len(value)
         if self._header_bytes > MOST_HEADERS:
@@ -135,8 +142,8 @@ class _Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
-        if status < 200:
-            # An interim response: the real one follows.
+        if self.done or status < 200:
+            # Unasked for, or an interim response: the real one follows.
             self._pairs = []
             return
         self.status = status
@@ -151,6 +158,8 @@ class _Connection(asyncio.Protocol):
         self.ready = True
 
     def on_body(self, data: bytes) -> None:
+        if self.done:
+            return
         self._chunks.append(data)
         self._size += len(data)
         if self._size > HIGH and not self._paused and self.transport:
@@ -160,11 +169,6 @@ class _Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         if self.ready:
             self.done = True
-
-    def on_message_begin(self) -> None:
-        if self.done:
-            # A second response nobody asked for, in the same read.
-            self._reusable = False
 
     # ---- the caller's side
 
@@ -225,10 +229,10 @@ class Reply:
             data = connection.take()
             if data:
                 return data
-            if connection.broken:
-                raise Broken
             if connection.done:
                 return b""
+            if connection.broken:
+                raise Broken
             await connection.wait()
 
     def abort(self) -> None:

@@ -6,6 +6,8 @@ A `Clerk` is one process: its heart, and the real batch code inside the real tra
 from dataclasses import replace
 from typing import Any
 
+import orjson
+
 from accounts.keys.tokens import Token, parse
 from bsod.lib import clock, ids
 from bsod.lib.groupcommit import exclusive
@@ -14,6 +16,8 @@ from proxy.gateway import closing
 from proxy.gateway.batch import Admit, Batch, Closing, Op
 from proxy.gateway.journey import Call, Caller, Charge, Outcome, Ticket
 from proxy.pool import Pool
+from proxy.providers.base import Asked
+from proxy.providers.registry import ADAPTERS
 from proxy.routes import ROUTES
 from quotas.processes import Heart
 from tests import kit
@@ -53,6 +57,16 @@ def close(ticket: Ticket, prompt: int | None, completion: int | None = 0) -> Clo
         return Closing(ticket, Outcome(EndReason.UPSTREAM_ERROR, ()), closing.FREE, 502, 7)
     charge = Charge(prompt, completion, 0, UsageSource.UPSTREAM)
     return Closing(ticket, Outcome(EndReason.COMPLETED, ()), charge, 200, 7)
+
+
+def outcome(prompt: int, completion: int) -> Outcome:
+    """A call whose provider stated this usage."""
+    asked = Asked("chat/completions", {}, False, "m", "m", None, 1, False)
+    reader = ADAPTERS["compatible"].whole_reader(asked)
+    usage = {"prompt_tokens": prompt, "completion_tokens": completion}
+    choice = {"index": 0, "message": {"content": "Hi"}, "finish_reason": "stop"}
+    reader.whole(orjson.dumps({"choices": [choice], "usage": usage}))
+    return Outcome(EndReason.COMPLETED, (), reader)
 
 
 def nameless(ticket: Ticket) -> Ticket:
