@@ -9,19 +9,21 @@ PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install --require-h
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
 
-$(VENV)/bin/python:
-	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(not (3, 11) <= v[:2] <= (3, 13) and f"Python 3.11 to 3.13 is needed, this is {v[0]}.{v[1]}: make PYTHON=python3.11 …")'
-	$(PYTHON) -m venv $(VENV)
+# The stamps are as new as the locks they were installed from: a second run installs nothing, and
+# what was interrupted is done again.
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(not (3, 11) <= v[:2] <= (3, 13) and "Python 3.11 to 3.13 is needed, this is %d.%d: make PYTHON=python3.11 ..." % v[:2])'
+	$(PYTHON) -m venv --clear $(VENV)
+	@touch $@
 
-# A stamp is as new as the lock it was installed from, so a second run installs nothing.
-$(VENV)/.run: $(VENV)/bin/python requirements/run.txt requirements/local.txt requirements/local-nodeps.txt
-	@echo "Installing what the server needs (about 100 MB, once) …"
+$(VENV)/.run: $(VENV)/.made requirements/run.txt requirements/local.txt requirements/local-nodeps.txt
+	@echo "Installing what the server needs (about 200 MB, once) ..."
 	$(PIP) -r requirements/run.txt -r requirements/local.txt
 	$(PIP) --no-deps -r requirements/local-nodeps.txt
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.run requirements/test.txt requirements/check.txt
-	@echo "Installing what the tests need …"
+	@echo "Installing what the tests need (about 150 MB, once) ..."
 	$(PIP) -r requirements/test.txt -r requirements/check.txt
 	@touch $@
 
@@ -47,5 +49,5 @@ bench: install-test ## the benchmark (QUICK=1: under a minute)
 torture: install-test ## long kill, race and soak runs
 	@$(VENV)/bin/python -m tests.torture $(ARGS)
 
-clean: ## forget .venv and what runs have left
-	rm -rf $(VENV) .bench
+clean: ## forget .venv and what tests and benchmarks have left; var/ stays
+	rm -rf $(VENV) .bench .mypy_cache .ruff_cache .hypothesis

@@ -273,15 +273,16 @@ class GroupCommit(Generic[Op]):
 
     def _transact(self, items: list[Item[Op]]) -> list[Any]:
         """Run a batch; once more on a fresh connection when the first try broke (a deadlock,
-        a server that came back), unless the broken commit had arrived after all."""
+        a server that came back), unless the broken commit had arrived after all. Of several one
+        may be at fault: they are not run again together."""
         for last in (False, True):
             try:
                 return self._commit(items)
-            except AWAY:
+            except Exception as error:
                 connection.close()
                 if self._arrived():
                     return self._results or []
-                if last:
+                if last or not (isinstance(error, AWAY) or len(items) == 1):
                     raise
         raise AssertionError("the last try has returned or raised")
 

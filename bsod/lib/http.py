@@ -138,7 +138,7 @@ class _Connection(asyncio.Protocol):
         self._pairs.append((name, value))
         self._header_bytes += len(name) + len(value)
         if self._header_bytes > MOST_HEADERS:
-            self._fail()
+            raise ValueError("too many headers")  # the parser stops here, and we with it
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()

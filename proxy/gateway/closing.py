@@ -15,6 +15,9 @@ def charge(ticket: Ticket, outcome: Outcome) -> Charge:
     """Tokens to charge for an ended call."""
     reader = outcome.reader
     if reader is None:
+        if outcome.end is EndReason.CLIENT_GONE and not ticket.call.stream:
+            # Cancelled by us while the provider was at work on it.
+            return Charge(ticket.call.prompt, 0, 0, UsageSource.ESTIMATED, ticket.tariff.fast)
         return FREE
     fast = ticket.tariff.fast and reader.tier in (None, "priority", "fast")
     usage = reader.usage

@@ -1,6 +1,7 @@
 """Choosing keys for a call until one answers: at most three, quickly, never after a first byte."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from django.conf import settings
 
@@ -12,9 +13,10 @@ from proxy.gateway.batch import Learn
 from proxy.gateway.journey import Attempt, Outcome, Ticket
 from proxy.gateway.leash import Leash, Vigil
 from proxy.gateway.plane import Gateway
-from proxy.gateway.relay import Attempting, Ended, unavailable
+from proxy.gateway.relay import Attempting, Ended, limited, unavailable
 from proxy.pool import Lease, NoKey, retry_after
 from proxy.providers.base import Asked
+from proxy.rests import limit_seconds
 
 MOST_ATTEMPTS = 3
 QUICK = 20.0  # seconds within which another key may be tried
@@ -48,7 +50,7 @@ class Dispatch:
                 self._ticket.model, self._ticket.account, tried, monotonic()
             )
             if isinstance(lease, NoKey):
-                return self._outcome(last or nobody(lease))
+                return self._outcome(self._last_word(last, lease) if last else nobody(lease))
             vigil.restart()
             try:
                 last = await self._attempt(lease, vigil)
@@ -56,7 +58,20 @@ class Dispatch:
                 self._gateway.pool.release(lease)
             self._note(lease, last)
             if last.final or not self._another(last):
-                return self._outcome(last)
+                return self._outcome(self._last_word(last))
+
+    def _last_word(self, last: Ended, none: NoKey | None = None) -> Ended:
+        """The end of the last attempt; of several limited keys the first to be free counts."""
+        if last.blame is not Blame.RATE_LIMIT:
+            return last
+        waits = [
+            limit_seconds(0, attempt.wait)
+            for attempt in self._attempts
+            if attempt.blame is Blame.RATE_LIMIT
+        ]
+        if none and none.limited and none.wait is not None:
+            waits.append(none.wait)
+        return replace(last, error=limited(min(waits)))
 
     def _another(self, last: Ended) -> bool:
         quick = monotonic() - self._began < QUICK or last.end is EndReason.TIMEOUT
@@ -87,7 +102,8 @@ class Dispatch:
             model=call.model,
             limit=ticket.limit,
             choices=call.choices,
-            wants_usage=call.wants_usage,
+            # Who pays credits is always told what the stream has cost him.
+            wants_usage=call.wants_usage or ticket.pays_credits,
             ask_usage=ask_usage,
             user=ticket.user,
             headers=call.forwarded,
@@ -116,12 +132,7 @@ def nobody(none: NoKey) -> Ended:
         error = ApiError(Code.NO_UPSTREAM, "No provider here can serve this model just now.",
                          retry_after=60)  # fmt: skip
     elif none.limited:
-        wait = retry_after(none.wait)
-        error = ApiError(
-            Code.UPSTREAM_RATE_LIMITED,
-            f"Every key waits for the provider's rate limit. Try again in {wait} s.",
-            retry_after=wait,
-        )
+        error = limited(none.wait)
     else:
         error = unavailable(retry_after(none.wait))
     return Ended(Blame.CLIENT, EndReason.UPSTREAM_ERROR, error, final=True)

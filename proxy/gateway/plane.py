@@ -3,11 +3,11 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Coroutine, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 from django.conf import settings
+from django.db import connection
 
 from accounts.keys.identity import Identity
 from bsod.lib import clock
@@ -61,7 +61,7 @@ class Gateway:
         await self.client.close()
         with contextlib.suppress(Exception):
             # Best effort: a row left behind is buried by whoever watches.
-            await asyncio.to_thread(self._heart.stop)
+            await asyncio.to_thread(_and_hang_up, self._heart.stop)
 
     async def drain(self, seconds: float) -> None:
         """Going down: take nothing new on, let streams end, cut them after `seconds`."""
@@ -139,7 +139,7 @@ class Gateway:
             return receipt
         except Unavailable:
             # This close cannot be done at all: the entry must not stay open for that.
-            self.tell(replace(op, charge=closing.FREE))
+            self._release(ticket)
             raise quota_unavailable() from None
         finally:
             timers[-1].cancel()
@@ -147,13 +147,25 @@ class Gateway:
     def _orphaned(self, op: Op, result: Any) -> None:
         """An admission that came through after its caller had given up: nothing was called."""
         if isinstance(result, Ticket):
-            outcome = Outcome(EndReason.UPSTREAM_ERROR, ())
-            self.tell(Closing(result, outcome, closing.FREE, 503, 0))
+            self._release(result)
+
+    def _release(self, ticket: Ticket) -> None:
+        """Close an entry at 0, whatever happened to its call."""
+        outcome = Outcome(EndReason.UPSTREAM_ERROR, ())
+        self.tell(Closing(ticket, outcome, closing.FREE, 503, 0))
 
     def _tick(self) -> None:
         self._heart.register()
         self.ledger.beat()
         self._watch.look(self._heart.id)
+
+
+def _and_hang_up(work: Callable[[], None]) -> None:
+    """For a thread that will not be asked again: leave no connection behind."""
+    try:
+        work()
+    finally:
+        connection.close()
 
 
 def _forget(future: "asyncio.Future[Any]") -> None:

@@ -16,7 +16,7 @@ from proxy.errors import ApiError, Code, invalid
 from proxy.gateway.answer import Answer
 from proxy.gateway.journey import Ticket
 from proxy.gateway.leash import Interrupted, Leash, Vigil, Why
-from proxy.pool import Lease
+from proxy.pool import Lease, retry_after
 from proxy.providers.base import (
     Asked,
     Malformed,
@@ -26,6 +26,7 @@ from proxy.providers.base import (
     Verdict,
     WholeReader,
 )
+from proxy.rests import limit_seconds
 
 MOST_JSON = 64_000_000  # bytes of a whole reply (SPEC §4)
 MOST_ERROR = 65_536  # bytes of an error body that are looked at
@@ -221,15 +222,20 @@ def unavailable(retry_after: int = 5) -> ApiError:
     )
 
 
+def limited(seconds: float | None) -> ApiError:
+    """Every key waits for the provider's own limit, the first one for so long."""
+    wait = retry_after(seconds)
+    return ApiError(
+        Code.UPSTREAM_RATE_LIMITED,
+        f"Every key waits for the provider's rate limit. Try again in {wait} s.",
+        retry_after=wait,
+    )
+
+
 def error_for(verdict: Verdict) -> ApiError:
     """What the client is told when no other key can help."""
     if verdict.blame is Blame.RATE_LIMIT:
-        wait = max(1, round(verdict.wait or 5))
-        return ApiError(
-            Code.UPSTREAM_RATE_LIMITED,
-            f"Every key waits for the provider's rate limit. Try again in {wait} s.",
-            retry_after=wait,
-        )
+        return limited(limit_seconds(0, verdict.wait))
     if verdict.blame in (Blame.AUTH, Blame.BILLING):
         return unavailable(60)
     return ApiError(Code.UPSTREAM_ERROR, "The provider failed.", retry_after=1)

@@ -1,7 +1,5 @@
 """Django's admin over HTTP, as an operator's browser has it: what it shows, changes, refuses."""
 
-import html
-import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,68 +7,20 @@ import pytest
 import requests
 from django.contrib import admin
 from django.contrib.auth.models import Permission
-from requests.adapters import HTTPAdapter
 
 from accounts.models import Account, Ban, Plan
 from accounts.service import create_account
 from proxy.models import Model, Provider, ProviderKey
 from quotas.audit import audit
 from tests import kit
+from tests.bsod.browser import PASSWORD, Browser, addresses, errors
 from tests.kit import Person, Site
 from tests.upstream import FaultServer, chat
-
-PASSWORD = "correct horse battery staple"
-TOKEN = re.compile(r'name="csrfmiddlewaretoken" value="(\w+)"')
-
-
-class Browser:
-    """A client with cookies, at an address of its own: sign-ins are counted by address."""
-
-    def __init__(self, site: Site, address: str) -> None:
-        self.url = site.url
-        self.session = requests.Session()
-        self.session.trust_env = False
-        adapter = HTTPAdapter()
-        adapter.init_poolmanager(4, 4, source_address=(address, 0))
-        self.session.mount("http://", adapter)
-
-    def get(self, path: str) -> requests.Response:
-        return self.session.get(self.url + path, timeout=20, allow_redirects=False)
-
-    def post(self, path: str, found_on: str = "", **fields: Any) -> requests.Response:
-        """Send a form as the page it is found on has it: with its CSRF token."""
-        page = found_on or path
-        token = TOKEN.search(self.get(page).text)
-        fields["csrfmiddlewaretoken"] = token.group(1) if token else ""
-        return self.session.post(
-            self.url + path, data=fields, timeout=20, allow_redirects=False,
-            headers={"Referer": self.url + page},
-        )  # fmt: skip
-
-    def sign_in(self, name: str, password: str = PASSWORD) -> requests.Response:
-        return self.post("/admin/login/", username=name, password=password)
-
-    def act(self, path: str, action: str, *rows: Any) -> requests.Response:
-        """Run a list's bulk action."""
-        chosen = [str(row.pk) for row in rows]
-        return self.post(path, action=action, _selected_action=chosen, **_confirmed(action))
-
-
-def _confirmed(action: str) -> dict[str, str]:
-    return {"post": "yes"} if action == "delete_selected" else {}
-
-
-def errors(page: requests.Response) -> str:
-    found = re.findall(r'<ul class="errorlist[^>]*>(.*?)</ul>', page.text, re.S)
-    return html.unescape(" ".join(found))
-
-
-_addresses = (f"127.0.1.{number}" for number in range(1, 255))
 
 
 @pytest.fixture
 def visitor(site: Site) -> Browser:
-    return Browser(site, next(_addresses))
+    return Browser(site, next(addresses))
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +28,7 @@ def root(site: Site) -> Iterator[Browser]:
     """A superuser's browser, signed in."""
     name = kit.unique("root")
     create_account(name, password=PASSWORD, admin=True)
-    browser = Browser(site, next(_addresses))
+    browser = Browser(site, next(addresses))
     assert browser.sign_in(name).status_code == 302
     yield browser
     browser.session.close()
@@ -91,74 +41,6 @@ def staff(*permissions: str) -> Account:
     account.save()
     account.user_permissions.set(Permission.objects.filter(codename__in=permissions))
     return account
-
-
-# ---- signing in
-
-
-def test_nobody_gets_in_without_signing_in(site: Site, visitor: Browser, alice: Person) -> None:
-    for path in ("/", "/admin/", "/admin/quotas/entry/"):
-        answer = visitor.get(path)
-        assert answer.status_code == 302
-        assert answer.headers["Location"].startswith("/admin/")
-    with_key = site.get(alice, "/admin/quotas/entry/", allow_redirects=False)
-    assert with_key.status_code == 302, "an API key is no session"
-
-
-def test_a_sign_in_gets_a_new_session_in_a_safe_cookie(visitor: Browser) -> None:
-    name = kit.unique("root")
-    create_account(name, password=PASSWORD, admin=True)
-    visitor.session.cookies.set("session", "x" * 32, domain="127.0.0.1")
-    answer = visitor.sign_in(name)
-    cookie = answer.headers["Set-Cookie"]
-    assert "session=" in cookie
-    assert "session=xxxx" not in cookie
-    assert "HttpOnly" in cookie
-    assert "SameSite=Lax" in cookie
-    page = visitor.get("/admin/")
-    assert page.status_code == 200
-    assert "no-store" in page.headers["Cache-Control"]
-    assert page.headers["X-Frame-Options"] == "DENY"
-    copied = requests.cookies.cookiejar_from_dict(visitor.session.cookies.get_dict())
-    assert visitor.post("/admin/logout/", found_on="/admin/").status_code == 200
-    visitor.session.cookies = copied
-    assert visitor.get("/admin/").status_code == 302, "the session has ended for everybody"
-
-
-def test_somebody_who_is_no_staff_does_not_get_in(visitor: Browser) -> None:
-    name = kit.unique("carol")
-    create_account(name, password=PASSWORD)
-    assert "staff account" in visitor.sign_in(name).text
-    assert visitor.get("/admin/").status_code == 302
-
-
-def test_a_sixth_try_at_one_name_is_refused_however_it_is_spelt(visitor: Browser) -> None:
-    name = kit.unique("root")
-    create_account(name, password=PASSWORD, admin=True)
-    wide = name.replace("r", "ｒ")  # the form reads a fullwidth letter as the plain one
-    for spelling in (name, f"  {name}", f"{name}\t", wide, name.upper()):
-        assert visitor.sign_in(spelling, "").status_code == 200
-    refused = visitor.sign_in(name)
-    assert refused.status_code == 429
-    assert refused.headers["Retry-After"] == "60"
-    assert "session" not in visitor.session.cookies
-
-
-def test_many_names_from_one_address_are_refused_too(site: Site, visitor: Browser) -> None:
-    statuses = [visitor.sign_in(kit.unique("guess"), "").status_code for _ in range(22)]
-    # The minute may turn once while we count.
-    assert 429 in statuses or statuses.count(200) > 20
-    assert statuses[:5] == [200] * 5
-    other = Browser(site, next(_addresses))
-    assert other.sign_in(kit.unique("guess"), "").status_code == 200
-
-
-def test_a_forwarded_address_counts_for_nothing_without_a_trusted_proxy(visitor: Browser) -> None:
-    statuses = []
-    for number in range(23):
-        visitor.session.headers["X-Forwarded-For"] = f"10.0.0.{number}"
-        statuses.append(visitor.sign_in(kit.unique("guess"), "").status_code)
-    assert 429 in statuses
 
 
 def test_a_form_from_elsewhere_is_refused(site: Site, root: Browser) -> None:

@@ -26,8 +26,8 @@ class Line:
 
     def __init__(self, **options: Any) -> None:
         self.clerk = Clerk()
-        self.faults: list[Fault] = []
-        """One is taken by each batch that has operations, after it has been run."""
+        self.faults: list[tuple[int, Fault]] = []
+        """(operations, fault): taken by the next batch of that size, after it has been run."""
         self.gate = threading.Event()
         self.gate.set()
         self.waiting = threading.Event()
@@ -46,8 +46,10 @@ class Line:
             self.gate.wait(10)
             self.runs.append(len(ops))
         results = self.clerk.batch.run(ops)
-        if ops and self.faults:
-            self.faults.pop(0)()
+        due = next((pair for pair in self.faults if pair[0] == len(ops)), None)
+        if due:
+            self.faults.remove(due)
+            due[1]()
         return results
 
     def _tick(self) -> None:
@@ -72,14 +74,26 @@ class Line:
 
 @contextlib.asynccontextmanager
 async def running(**options: Any) -> AsyncIterator[Line]:
-    line = await asyncio.to_thread(Line, **options)
+    line = await aside(lambda: Line(**options))
     line.ledger.start()
     try:
         yield line
     finally:
         line.gate.set()
         await line.ledger.stop()
-        await asyncio.to_thread(line.clerk.heart.stop)
+        await aside(line.clerk.heart.stop)
+
+
+async def aside(work: Callable[[], Any]) -> Any:
+    """Do something with the database on a thread that leaves no connection behind."""
+
+    def done() -> Any:
+        try:
+            return work()
+        finally:
+            connection.close()
+
+    return await asyncio.to_thread(done)
 
 
 async def answers(items: Sequence[Item[Op]]) -> list[Any]:
@@ -104,6 +118,12 @@ def broken_after() -> None:
 def broken_interface() -> None:
     """The driver finds its connection closed under its feet."""
     _commit_once(lambda commit: None, InterfaceError)
+
+
+def hung_up() -> None:
+    """The connection is lost in the middle of the batch."""
+    connection.connection.close()
+    raise OperationalError("server closed the connection unexpectedly")
 
 
 def _commit_once(
@@ -144,7 +164,8 @@ def away(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
             patch.setitem(connection.settings_dict, "HOST", "/nowhere")
             yield patch.undo
             return
-        other = sqlite3.connect(connection.settings_dict["NAME"], isolation_level=None)
+        path = connection.settings_dict["NAME"]
+        other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         other.execute("PRAGMA busy_timeout=10000")
         other.execute("BEGIN IMMEDIATE")
         try:

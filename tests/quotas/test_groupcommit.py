@@ -6,21 +6,17 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from django.db import InterfaceError, OperationalError, connection, transaction
 
 from bsod.lib import groupcommit
 from bsod.lib.groupcommit import Unavailable, exclusive
-from proxy.errors import ApiError
 from proxy.gateway.journey import Receipt, Ticket
-from proxy.gateway.plane import Gateway
 from quotas.models import Pace, Process
-from tests import kit
 from tests.kit import Person
 from tests.quotas import line as lines
-from tests.quotas.desk import Clerk, admit, close, model, nameless, outcome, token
+from tests.quotas.desk import Clerk, admit, close, model, nameless, token
 from tests.quotas.line import answers, away, impatient, running
 
 __all__ = ["impatient"]
@@ -112,17 +108,18 @@ def test_a_commit_that_breaks_is_neither_lost_nor_done_twice(
     async def scene() -> None:
         async with running() as line:
             kept = (await answers(line.submit(admit(token(alice.secret), name))))[0]
-            line.faults = [fault]
+            line.runs.clear()
+            line.faults = [(1, fault), (6, fault)]
             first = await line.hold(admit(token(alice.secret), name))
             items = line.submit(*(admit(token(alice.secret), name) for _ in range(5)))
             ends = line.submit(close(kept, 10, 20), must=True)
-            line.faults.append(fault)
             line.gate.set()
             results = await answers([first, *items, *ends])
             assert all(isinstance(result, Ticket) for result in results[:-1])
             assert results[-1] == Receipt(30, 0, results[-1].balance)
-            again = 0 if fault is lines.broken_after else 1
-            assert line.runs == [1, *[1] * again, 1, *[6] * again, 6][: len(line.runs)]
+            # Where Django does not roll back (InterfaceError), sqlite3 commits after all.
+            if fault is not lines.broken_interface:
+                assert line.runs == ([1, 6] if fault is lines.broken_after else [1, 1, 6, 6])
             assert line.faults == []
             assert line.ledger.healthy
 
@@ -138,16 +135,18 @@ def test_a_commit_that_breaks_twice_refuses_admissions_and_keeps_closes(
     async def scene() -> None:
         async with running() as line:
             ticket = (await answers(line.submit(admit(token(alice.secret), name))))[0]
-            line.faults = [lines.broken_before, lines.broken_before]
             first = await line.hold(admit(token(alice.secret), name))
+            refused = line.submit(admit(token(alice.secret), name))
             end = line.submit(close(ticket, 10, 20), must=True)
+            line.faults = [(2, lines.broken_before)] * 2
             line.gate.set()
-            assert isinstance((await answers([first]))[0], Unavailable)
+            assert isinstance((await answers(refused))[0], Unavailable)
             assert (await answers(end))[0].amount == 30
+            assert isinstance((await answers([first]))[0], Ticket)
 
     asyncio.run(scene())
-    assert len(alice.entries()) == 1
-    assert (alice.used(), alice.reserved()) == (30, 0)
+    assert len(alice.entries()) == 2
+    assert (alice.used(), alice.reserved()) == (30, 60)
 
 
 def test_whether_a_commit_landed_is_asked_only_when_it_has_ended(alice: Person, name: str) -> None:
@@ -194,7 +193,7 @@ def test_closes_outlive_a_database_that_is_away(
             line.runs.clear()
             with away(monkeypatch) as back:
                 if connection.vendor == "postgresql":
-                    line.faults = [lines.terminated]
+                    line.faults = [(8, lines.hung_up)]
                 ends = line.submit(*(close(ticket, 10, 5) for ticket in tickets), must=True)
                 refused = await answers(line.submit(admit(token(alice.secret), name)))
                 assert isinstance(refused[0], Unavailable)
@@ -211,84 +210,6 @@ def test_closes_outlive_a_database_that_is_away(
 
     asyncio.run(scene())
     assert (len(alice.entries()), alice.used(), alice.reserved()) == (30, 450, 0)
-
-
-def test_a_caller_is_not_kept_longer_than_patience_and_its_entry_is_released(
-    alice: Person, name: str, settings: Any
-) -> None:
-    settings.LEDGER_PATIENCE = 0.3
-
-    async def scene() -> None:
-        plane = Gateway()
-        plane.open()
-        await plane.admit(admit(token(alice.secret), name).call)
-        with held(alice) as let_go:
-            began = time.monotonic()
-            with pytest.raises(ApiError) as refused:
-                await plane.admit(admit(token(alice.secret), name).call)
-            assert refused.value.status == 503
-            assert str(refused.value.code) == "quota_unavailable"
-            assert time.monotonic() - began < 3
-            assert not plane.ready, "a ledger that is stuck is not ready"
-            let_go()
-        await asyncio.to_thread(
-            kit.eventually,
-            lambda: [entry.state for entry in alice.entries()] == ["open", "released"],
-        )
-        await plane.close()
-
-    asyncio.run(scene())
-    assert [entry.state for entry in alice.entries()] == ["open", "released"]
-    assert alice.reserved() == 60
-
-
-@pytest.mark.parametrize(("sent", "state", "used"), [(False, "released", 0), (True, "settled", 15)])
-def test_a_close_that_comes_too_late_tells_the_client_and_goes_on(
-    alice: Person, name: str, settings: Any, sent: bool, state: str, used: int
-) -> None:
-    """A body that was not sent costs nothing; a stream that was is charged all the same."""
-    settings.CLOSE_PATIENCE = 0.3
-
-    async def scene() -> None:
-        plane = Gateway()
-        plane.open()
-        ticket = await plane.admit(admit(token(alice.secret), name).call)
-        with held(alice) as let_go:
-            settle = asyncio.ensure_future(plane.settle(ticket, outcome(10, 5), 200, 7, sent))
-            await asyncio.sleep(1)
-            # On PostgreSQL the batch is in its transaction: what it does is not guessed.
-            assert settle.done() is (connection.vendor == "sqlite")
-            let_go()
-            if sent and connection.vendor == "postgresql":
-                assert (await settle).amount == used
-            else:
-                with pytest.raises(ApiError) as told:
-                    await settle
-                assert str(told.value.code) == "quota_unavailable"
-        await asyncio.to_thread(alice.closed)
-        await plane.close()
-
-    asyncio.run(scene())
-    assert (alice.entries()[0].state, alice.used()) == (state, used)
-    assert alice.reserved() == 0
-
-
-def test_a_close_that_cannot_be_done_releases_its_entry(alice: Person, name: str) -> None:
-    """A provider that states an absurd usage must not leave units reserved for good."""
-
-    async def scene() -> None:
-        plane = Gateway()
-        plane.open()
-        ticket = await plane.admit(admit(token(alice.secret), name).call)
-        with pytest.raises(ApiError) as told:
-            await plane.settle(ticket, outcome(2**63, 2**63), 200, 7, sent=False)
-        assert str(told.value.code) == "quota_unavailable"
-        await asyncio.to_thread(alice.closed)
-        await plane.close()
-
-    asyncio.run(scene())
-    assert alice.entries()[0].state == "released"
-    assert (alice.used(), alice.reserved()) == (0, 0)
 
 
 def test_the_queue_is_bounded_but_never_for_a_close(alice: Person, name: str) -> None:
@@ -356,7 +277,7 @@ def test_a_ledger_that_cannot_run_at_all_keeps_its_closes(
             with monkeypatch.context() as patch:
                 patch.setitem(connection.settings_dict, "NAME", "\0")
                 patch.setattr(connection, "ensure_connection", lambda: None)
-                line.faults = [connection_lost]
+                line.faults = [(1, lines.hung_up)]
                 end = line.submit(close(ticket, 10, 5), must=True)[0]
                 ticks = line.ticks
                 while line.ticks < ticks + 5:
@@ -367,11 +288,6 @@ def test_a_ledger_that_cannot_run_at_all_keeps_its_closes(
 
     asyncio.run(scene())
     assert alice.used() == 15
-
-
-def connection_lost() -> None:
-    connection.close()
-    raise OperationalError
 
 
 def test_the_lock_is_never_waited_for_inside_a_transaction() -> None:
@@ -395,36 +311,3 @@ def test_threads_that_have_written_leave_no_descriptor_open() -> None:
         return len(os.listdir("/proc/self/fd"))
 
     assert many() >= many()
-
-
-def held(who: Person) -> "Holding":
-    return Holding(who)
-
-
-class Holding:
-    """Somebody else has the ledger's lock: SQLite's, or the account's row on PostgreSQL."""
-
-    def __init__(self, who: Person) -> None:
-        self._who = who
-        self._taken, self._let_go = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=self._hold)
-
-    def _hold(self) -> None:
-        with exclusive("somebody else"), connection.cursor() as cursor:
-            if connection.vendor == "postgresql":
-                cursor.execute(
-                    "SELECT 1 FROM accounts_account WHERE id = %s FOR UPDATE",
-                    [self._who.account.pk],
-                )
-            self._taken.set()
-            self._let_go.wait(20)
-        connection.close()
-
-    def __enter__(self) -> Callable[[], None]:
-        self._thread.start()
-        assert self._taken.wait(10)
-        return self._let_go.set
-
-    def __exit__(self, *error: object) -> None:
-        self._let_go.set()
-        self._thread.join()

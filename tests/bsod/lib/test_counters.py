@@ -1,8 +1,11 @@
 """Counters that many processes share: none is lost, what has expired counts for nothing."""
 
+import contextlib
+import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -90,8 +93,9 @@ def test_an_unknown_counter_is_no_zero(cache: CounterCache) -> None:
 
 def test_counting_does_not_prolong_a_counter(cache: CounterCache) -> None:
     cache.add("a", 1, 0.3)
-    with pytest.raises(ValueError):
-        for _ in range(1_000_000):
+    ends = time.monotonic() + 5
+    while cache.get("a") is not None and time.monotonic() < ends:
+        with contextlib.suppress(ValueError):
             cache.incr("a")
     assert cache.get("a") is None
 
@@ -108,8 +112,6 @@ def test_the_rest_of_the_cache_interface(cache: CounterCache) -> None:
 
 
 def test_what_has_expired_is_swept_away(cache: CounterCache) -> None:
-    import sqlite3
-
     for number in range(1000):
         cache.add(f"old-{number}", 1, 0)
     rows = sqlite3.connect(cache._path).execute("SELECT COUNT(*) FROM counter").fetchone()[0]

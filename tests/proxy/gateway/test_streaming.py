@@ -1,4 +1,4 @@
-"""Streams: what goes on at once, what waits for the close, and what no provider's slip may break."""
+"""Streams: what goes on at once, what waits for the close, what no provider's slip may break."""
 
 import json
 import threading
@@ -20,7 +20,6 @@ from tests.upstream import (
     chat,
     chat_stream,
     error,
-    json_reply,
     sse,
     sse_frame,
     usage_of,
@@ -391,11 +390,10 @@ def test_a_whole_answer_to_a_stream_is_streamed(talk: Any, alice: Person) -> Non
         assert (b'"usage"' in body) is bool(options)
         finishes = [json.loads(event)["choices"] for event in events(body)[:-1]]
         assert [c[0]["finish_reason"] for c in finishes if c][-1] == "stop"
-    talk(chat("late").but(delay_headers=1.3))
     status, body = talk(chat("late").but(delay_headers=1.3))
     assert body.startswith(b": keep-alive\n\n")
     assert texts(body) == "late"
-    assert {entry.amount for entry in alice.closed(4)} == {12}
+    assert {entry.amount for entry in alice.closed(3)} == {12}
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -409,4 +407,3 @@ def test_the_answer_carries_the_name_the_client_asked_for(
     found = events(reply.body)[:-1] if stream else [reply.body]
     assert {json.loads(item)["model"] for item in found} == {asked}
     assert up.seen[0].json["model"] == supplied.model
-    assert json_reply({}).status == 200

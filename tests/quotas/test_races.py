@@ -1,0 +1,167 @@
+"""Two workers, one database, many clients at one moment: never a unit too many, never one lost."""
+
+import contextlib
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from accounts.keys.service import create_key, revoke
+from accounts.models import Ban, Plan
+from bsod.lib import clock
+from bsod.lib.terms import Bucket
+from quotas import meter
+from quotas.models import Balance
+from tests import kit
+from tests.kit import Person, Site, Supply
+from tests.torture.load import Load, findings, together
+from tests.upstream import FaultServer, Gate, Reply, chat, sse, usage_of
+
+OUTPUT = 40
+
+
+def plan(cap: int) -> str:
+    """A plan with so many units of text a day, and nothing else in the way."""
+    made = Plan.objects.create(
+        slug=kit.unique("plan"), caps={"text.base": cap}, open_calls=500, requests_per_minute=10**5
+    )
+    return made.slug
+
+
+def estimate(site: Site, supplied: Supply, up: FaultServer) -> int:
+    """What a call reserves; from here on its answer states just that as its usage."""
+    who = kit.person("prober")
+    site.chat(who, supplied, max_tokens=OUTPUT)
+    reserved = who.closed()[0].estimate
+    up.default = chat("Hi", prompt_tokens=reserved - OUTPUT, completion_tokens=OUTPUT)
+    return reserved
+
+
+def ask(site: Site, who: Person, supplied: Supply) -> requests.Response:
+    """On a connection of its own, so that either worker may get it."""
+    with contextlib.closing(requests.Session()) as session:
+        return session.post(
+            f"{site.url}/v1/chat/completions",
+            json=kit.ask(supplied, max_tokens=OUTPUT), headers=who.auth, timeout=30,
+        )  # fmt: skip
+
+
+def test_a_quota_runs_dry_under_sixty_four_connections(site: Site, up: FaultServer) -> None:
+    supplied, cap = kit.supply(up), 6_000
+    reserved = estimate(site, supplied, up)
+    up.default = chat("Hi", prompt_tokens=11, completion_tokens=9)
+    who = kit.person("dry", plan=plan(cap))
+    with Load([int(site.url.rpartition(":")[2])], [who], supplied, clients=64, streams=0) as load:
+        kit.eventually(lambda: cap - who.used() < reserved, 60, 0.2)
+    while ask(site, who, supplied).status_code == 200:
+        pass
+    assert {told.status for told in load.told} == {200, 429}
+    assert {told.code for told in load.told if told.status == 429} == {"quota_exceeded"}
+    assert findings(load) == []
+    entries = who.closed()
+    assert {entry.state for entry in entries} == {"settled"}
+    assert who.used() == 20 * len(entries) == sum(entry.amount for entry in entries)
+    assert cap - reserved < who.used() <= cap
+    assert who.reserved() == 0
+
+
+def test_fifty_requests_at_once_against_a_balance_for_ten(site: Site, up: FaultServer) -> None:
+    supplied = kit.supply(up)
+    reserved = estimate(site, supplied, up)
+    who = kit.person("ten", plan=plan(10 * reserved))
+    statuses = Counter(together(50, lambda: ask(site, who, supplied).status_code))
+    assert statuses == {200: 10, 429: 40}
+    assert len(who.closed(10)) == 10
+    assert (who.used(), who.reserved()) == (10 * reserved, 0)
+
+
+def test_cap_promo_and_key_cap_hold_together(site: Site, up: FaultServer) -> None:
+    """Five calls from the day's cap, then from the promo; the key allows nine in all."""
+    supplied = kit.supply(up)
+    reserved = estimate(site, supplied, up)
+    who = kit.person("three", plan=plan(5 * reserved), caps={"text.base": 9 * reserved})
+    promo = meter.grant(who.account, Bucket.TEXT_BASE, 7 * reserved)
+    statuses = Counter(together(30, lambda: ask(site, who, supplied).status_code))
+    assert statuses == {200: 9, 429: 21}
+    refused = ask(site, who, supplied).json()["error"]["quota"]
+    assert (refused["limit"], refused["left"]) == ("key", 0)
+    who.closed(9)
+    rows = {(row.owner, row.period is None): row for row in _balances(who)}
+    assert rows["user", False].used == 5 * reserved
+    assert rows["user", True].used == 4 * reserved
+    assert rows["user", True].pk == promo.pk
+    assert rows[f"key:{who.key.pk}", False].used == 9 * reserved
+    other = Person(who.account, *create_key(who.account, "other"))
+    assert Counter(together(9, lambda: ask(site, other, supplied).status_code)) == {200: 3, 429: 6}
+    assert kit.ledger_adds_up(who)
+
+
+def _balances(who: Person) -> list[Balance]:
+    return list(Balance.objects.filter(account=who.account, bucket="text.base"))
+
+
+def held_stream(gate: Gate) -> Reply:
+    """A stream of 11 tokens that stops after its first words until the gate is opened."""
+    head = {"id": "held", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+    words = {"index": 0, "delta": {"role": "assistant", "content": "a"}, "finish_reason": None}
+    end = {"index": 0, "delta": {}, "finish_reason": "stop"}
+    return sse(
+        {**head, "choices": [words]},
+        gate,
+        {**head, "choices": [end]},
+        {**head, "choices": [], "usage": usage_of(5, 6)},
+    )
+
+
+def everywhere(site: Site, who: Person, supplied: Supply) -> set[int]:
+    """The statuses of requests enough that both workers have answered some."""
+    return set(together(16, lambda: ask(site, who, supplied).status_code))
+
+
+def test_a_revoked_key_is_refused_by_every_worker_at_once(site: Site, up: FaultServer) -> None:
+    supplied, who = kit.supply(up), kit.person("revoked")
+    other = Person(who.account, *create_key(who.account, "other"))
+    assert everywhere(site, who, supplied) == {200}
+    revoke(who.key)
+    calls = up.count()
+    assert everywhere(site, who, supplied) == {401}
+    assert up.count() == calls
+    assert everywhere(site, other, supplied) == {200}
+
+
+def test_a_banned_user_is_refused_by_every_worker_at_once(site: Site, up: FaultServer) -> None:
+    supplied, who = kit.supply(up), kit.person("banned")
+    assert everywhere(site, who, supplied) == {200}
+    gate = Gate()
+    up.script(held_stream(gate))
+    stream: Any = site.post(who, kit.ask(supplied, stream=True), stream=True)
+    ban = Ban.objects.create(account=who.account, reason="testing")
+    calls = up.count()
+    assert everywhere(site, who, supplied) == {403}
+    assert up.count() == calls
+    gate.open()
+    assert kit.sse(stream)[-1] == "[DONE]", "a ban ends no stream that runs"
+    Ban.objects.filter(pk=ban.pk).update(lifted_at=clock.now())
+    assert everywhere(site, who, supplied) == {200}
+
+
+def test_a_stream_stays_on_the_day_it_began(
+    launch: Callable[..., Site], up: FaultServer, tmp_path: Path
+) -> None:
+    shift = tmp_path / "now"
+    shift.write_text("2031-03-04T23:59:59+00:00")
+    site = launch(1, SHIFT_FILE=str(shift), PYTHONPATH=str(Path(__file__).parent / "shifted"))
+    supplied, who, gate = kit.supply(up), kit.person("owl"), Gate()
+    up.script(held_stream(gate))
+    stream: Any = site.post(who, kit.ask(supplied, stream=True), stream=True)
+    shift.write_text("2031-03-05T00:00:01+00:00")
+    assert site.chat(who, supplied).status_code == 200
+    gate.open()
+    assert kit.sse(stream)[-1] == "[DONE]"
+    first, second = who.closed(2)
+    assert (first.day, second.day) == ("2031-03-04", "2031-03-05")
+    used = {row.period: (row.used, row.reserved) for row in _balances(who)}
+    assert used == {"2031-03-04": (11, 0), "2031-03-05": (second.amount, 0)}
+    assert first.created_at.isoformat() < first.closed_at.isoformat()

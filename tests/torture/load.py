@@ -1,0 +1,215 @@
+"""Clients that never stop asking, and remember exactly what they were told.
+
+What a client has been told is compared with the ledger afterwards (`findings`): an answer without
+its entry, a charge that differs from the usage in the answer, or a unit held for nobody, is one.
+"""
+
+import http.client
+import json
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from quotas import meter
+from quotas.models import Balance, Entry
+from tests import kit
+from tests.kit import Person, Supply
+from tests.upstream import FaultServer, Reply, chat, chat_stream
+from tests.upstream.seen import Seen
+
+
+@dataclass(frozen=True)
+class Told:
+    """One answer. `tokens` is what its usage states; `whole` that it came to its proper end."""
+
+    id: str
+    status: int
+    whole: bool
+    tokens: int | None
+    code: str | None = None
+
+
+def varied(up: FaultServer, seed: int = 1, pause: float = 0.0) -> None:
+    """Answers of differing cost and length, streamed when asked."""
+    dice = random.Random(seed)
+
+    def answer(seen: Seen) -> Reply:
+        prompt, completion = dice.randint(1, 20), dice.randint(1, 40)
+        usage = {"prompt_tokens": prompt, "completion_tokens": completion}
+        if seen.json.get("stream"):
+            pieces = ["word "] * dice.randint(1, 6)
+            return chat_stream(pieces, delay_between=pause, **usage)
+        return chat("word", **usage).but(delay_headers=pause)
+
+    up.default = answer
+
+
+class Client(threading.Thread):
+    """One connection; asks again as soon as it is answered, and comes back when it is cut off."""
+
+    def __init__(self, load: "Load", number: int) -> None:
+        super().__init__(daemon=True)
+        self._load, self._dice = load, random.Random(number)
+        self._connection: http.client.HTTPConnection | None = None
+
+    def run(self) -> None:
+        load = self._load
+        while not load.ended.is_set():
+            try:
+                load.told.append(self._ask())
+            except (OSError, http.client.HTTPException):
+                load.lost += 1
+                self._hang_up()
+                load.ended.wait(0.05)
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        if self._connection:
+            self._connection.close()
+        self._connection = None
+
+    def _ask(self) -> Told:
+        load, dice = self._load, self._dice
+        if self._connection is None:
+            port = dice.choice(load.ports)
+            self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        who, stream = dice.choice(load.people), dice.random() < load.streams
+        body: dict[str, Any] = kit.ask(load.supplied, max_tokens=60)
+        if stream:
+            body |= {"stream": True, "stream_options": {"include_usage": True}}
+        headers = {**who.auth, "Content-Type": "application/json"}
+        self._connection.request("POST", "/v1/chat/completions", json.dumps(body), headers)
+        response = self._connection.getresponse()
+        name = response.headers["x-request-id"]
+        try:
+            data = response.read()
+        except (OSError, http.client.HTTPException):
+            self._hang_up()
+            return Told(name, response.status, False, None)
+        return understood(name, response.status, data)
+
+
+def understood(name: str, status: int, data: bytes) -> Told:
+    if not data.startswith(b"data:") and not data.startswith(b":"):
+        body = json.loads(data)
+        if status != 200:
+            return Told(name, status, True, None, body["error"]["code"])
+        return Told(name, status, True, body["usage"]["total_tokens"])
+    events = [line[6:] for line in data.split(b"\n") if line.startswith(b"data: ")]
+    usage = [json.loads(event) for event in events if b'"total_tokens"' in event]
+    tokens = usage[-1]["usage"]["total_tokens"] if usage else None
+    return Told(name, status, events[-1:] == [b"[DONE]"], tokens)
+
+
+class Load:
+    """Clients at work between `with` and its end."""
+
+    def __init__(
+        self,
+        ports: Sequence[int],
+        people: Sequence[Person],
+        supplied: Supply,
+        *,
+        clients: int = 16,
+        streams: float = 0.4,
+    ) -> None:
+        self.ports, self.people, self.supplied = ports, people, supplied
+        self.streams = streams
+        self.told: list[Told] = []
+        self.lost = 0
+        """Requests that got no answer at all."""
+        self.ended = threading.Event()
+        self._clients = [Client(self, number) for number in range(clients)]
+
+    def __enter__(self) -> "Load":
+        for client in self._clients:
+            client.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.ended.set()
+        for client in self._clients:
+            client.join(40)
+
+    @property
+    def answered(self) -> int:
+        return sum(told.status == 200 and told.whole for told in list(self.told))
+
+    def goes_on(self, more: int = 20, seconds: float = 20) -> bool:
+        """Whether so many more are answered."""
+        had = self.answered
+        return bool(kit.eventually(lambda: self.answered >= had + more, seconds))
+
+    def summary(self) -> str:
+        statuses = Counter(told.code or told.status for told in self.told)
+        return f"{dict(statuses)}, {self.lost} without an answer"
+
+
+def findings(load: Load, seconds: float = 15.0) -> list[str]:
+    """Everything the ledger and the clients do not agree on, once all calls are closed."""
+    accounts = [who.account.pk for who in load.people]
+    calls = Entry.objects.filter(account__in=accounts, kind="call")
+    kit.eventually(lambda: not calls.filter(state="open").exists(), seconds, 0.1)
+    entries = {entry.pk: entry for entry in calls}
+    found = [f"{e.pk} is still open" for e in entries.values() if e.state == "open"]
+    for told in load.told:
+        fault = _fault(told, entries.get(told.id))
+        if fault:
+            found.append(f"{told}: {fault}")
+    for name, count in Counter(told.id for told in load.told).items():
+        if count > 1:
+            found.append(f"{name} was answered {count} times")
+    return found + [fault for account in accounts for fault in _sums(account)]
+
+
+def _fault(told: Told, entry: Entry | None) -> str | None:
+    if told.status != 200:
+        return f"its entry is {entry.state}" if entry and entry.state == "settled" else None
+    if entry is None:
+        return "answered without an entry"
+    if not told.whole:
+        return None
+    if entry.state != "settled":
+        return f"answered, but its entry is {entry.state} ({entry.end_reason})"
+    if told.tokens != entry.amount + entry.shortfall:
+        return f"the answer says {told.tokens}, the entry {entry.amount}"
+    return None
+
+
+def _sums(account: int) -> list[str]:
+    """What the audit asks, of one account, and that nothing is reserved for nobody."""
+    entries = Entry.objects.filter(account=account)
+    held = meter.used_by(entries.filter(state="open").values_list("kind", "legs"))
+    spent = meter.used_by(entries.exclude(state="open").values_list("kind", "legs"))
+    found = []
+    for row in Balance.objects.filter(account=account):
+        if (row.reserved, row.used) != (held.get(row.pk, 0), row.closed + spent.get(row.pk, 0)):
+            found.append(f"balance {row.pk}: {row.reserved}, {row.used} is not what entries say")
+        if row.granted is not None and row.reserved + row.used > row.granted:
+            found.append(f"balance {row.pk} is overdrawn")
+    return found
+
+
+def together(count: int, work: Callable[[], Any]) -> list[Any]:
+    """What `work` returns in so many threads that begin at one moment."""
+    barrier = threading.Barrier(count)
+    results: list[Any] = []
+
+    def one() -> None:
+        barrier.wait(20)
+        results.append(work())
+
+    threads = [threading.Thread(target=one) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    return results
+
+
+def rest(seconds: float) -> None:
+    time.sleep(seconds)
