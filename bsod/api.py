@@ -1,9 +1,14 @@
 """The control plane's JSON views for bearers of a key: keys, refusals and shapes are /v1's."""
 
+import logging
+from collections.abc import Iterable
 from typing import Any, cast
 
 from django.db import DatabaseError, connection
 from rest_framework.authentication import BaseAuthentication
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.parsers import BaseParser
+from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -15,10 +20,13 @@ from bsod.lib import clock
 from bsod.lib.terms import Permission
 from proxy.errors import ApiError
 from proxy.gateway.admission import authenticate
+from proxy.gateway.app import broken
 from proxy.gateway.call import address_of, bad_key
 from proxy.gateway.journey import Caller
 from proxy.gateway.plane import quota_unavailable
 from quotas import report
+
+log = logging.getLogger("bsod.api")
 
 
 class Bearer:
@@ -48,19 +56,39 @@ class BearerAuthentication(BaseAuthentication):
         return Bearer(authenticate(known, caller, permission, now)), None
 
 
-def handle_exception(error: Exception, context: dict[str, Any]) -> Response | None:
-    """Refusals in the API's own shape; anything unknown is Django's 500."""
+def handle_exception(error: Exception, context: dict[str, Any]) -> Response:
+    """Every failure in the API's own shape; one that is no refusal is our fault, and logged."""
     if isinstance(error, DatabaseError):
         error = quota_unavailable()
-    if isinstance(error, ApiError):
-        return Response(error.body(), status=error.status, headers=error.headers())
-    return None
+    elif not isinstance(error, ApiError):
+        log.error("%s failed", context["request"].path, exc_info=error)
+        error = broken()
+    return Response(error.body(), status=error.status, headers=error.headers())
 
 
-class Balance(APIView):
-    """`GET /balance/`: what the key has left, as it is enforced."""
+class AlwaysJson(BaseContentNegotiation):
+    """Whatever a client says it accepts: errors are JSON, and so is all the rest."""
+
+    def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser:
+        return next(iter(parsers))
+
+    def select_renderer(
+        self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None
+    ) -> tuple[BaseRenderer, str]:
+        renderer = next(iter(renderers))
+        return renderer, str(renderer.media_type)
+
+
+class KeyView(APIView):
+    """A view for the bearer of an API key."""
 
     authentication_classes = [BearerAuthentication]
+    content_negotiation_class = AlwaysJson
+
+
+class Balance(KeyView):
+    """`GET /balance/`: what the key has left, as it is enforced."""
+
     permission = Permission.BALANCE
 
     def get(self, request: Request) -> Response:

@@ -24,23 +24,11 @@ def routes_are_metered(app_configs: Any, **kwargs: Any) -> Sequence[CheckMessage
 
 
 @register(Tags.security)
-def vault_keys_open(app_configs: Any, **kwargs: Any) -> Sequence[CheckMessage]:
-    """Every vault key is one."""
-    from bsod.lib.vault import Vault
-
-    try:
-        Vault(settings.VAULT_KEYS)
-    except ValueError:
-        return [Error("VAULT_KEYS holds something that is no Fernet key", id="bsod.E003")]
-    return []
-
-
-@register(Tags.security)
 def secrets_are_private(app_configs: Any, **kwargs: Any) -> Sequence[CheckMessage]:
     """Nobody else on the machine can read the secrets or the database."""
     names = ("secrets.json", "bsod.sqlite3")
     return [
-        Error(f"{name} in DATA_DIR can be read by others: chmod 600 it", id="bsod.E004")
+        Error(f"{name} in DATA_DIR can be read by others: chmod 600 it", id="bsod.E003")
         for name in names
         if (settings.DATA_DIR / name).exists()
         and (settings.DATA_DIR / name).stat().st_mode & 0o077

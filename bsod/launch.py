@@ -17,15 +17,11 @@ import time
 import urllib.request
 from dataclasses import dataclass, field
 from types import FrameType
-from typing import TYPE_CHECKING
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import OperationalError
 
 from bsod.greeting import greeting
-
-if TYPE_CHECKING:  # it imports models, which need the settings first
-    from bsod.bootstrap import Welcome
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "bsod.settings")
 
@@ -234,7 +230,7 @@ def _run(supervisor: Supervisor) -> None:
     netloc = f"[{host}]:{settings.PORT}" if ":" in host else f"{host}:{settings.PORT}"
     if answers(f"http://{netloc}/readyz", gateway, 60):
         # Made only now that they can be shown: what is shown once must not be lost in a failure.
-        _greet(settings.SITE_URL, bootstrap.first_people(), bootstrap.a_model())
+        say(greeting(settings.SITE_URL, bootstrap.first_people(), bootstrap.a_model()))
     connections.close_all()
     supervisor.watch()
 
@@ -255,10 +251,6 @@ def _local_model(supervisor: Supervisor, wanted: bool) -> None:
     else:
         supervisor.give_up(child)
         bootstrap.no_local_provider()
-
-
-def _greet(site: str, welcome: "Welcome | None", model: str | None) -> None:
-    say(greeting(site, welcome, model))
 
 
 def _beside(name: str) -> str:

@@ -37,12 +37,18 @@ class Protocol(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no types
         if self._awaiting_request:
             self._keepalive_timeout()
 
+    def _will_close(self, request: Any, response_requires_close: bool) -> bool:
+        # Decided when an answer begins: what is unread then cannot be told from a next request.
+        receiver = self._body_receiver
+        unread = receiver is not None and not receiver._complete
+        return unread or super()._will_close(request, response_requires_close)
+
     def _close_transport(self) -> None:
         receiver = self._body_receiver
-        if self._closed or receiver is None or receiver._complete:
+        if receiver is None or receiver._complete or self.transport.is_closing():
             super()._close_transport()
             return
-        self._closed = True
+        self._closed: bool = True
         self._callback_parser = None  # whatever comes now is read by nobody
         if self.transport.can_write_eof():
             self.transport.write_eof()

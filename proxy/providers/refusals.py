@@ -20,13 +20,13 @@ _SECRETS = re.compile(
         (
             r"\b(?:sk|pk|rk|gsk|xai|pplx)[-_](?:[-_*A-Za-z0-9]|\.{2,}){3,}",
             # An id has digits or is long; `user_location` and `req_timeout` name fields.
-            r"\b(?:org|proj|user|acct|req)[-_](?=[-_A-Za-z]*[0-9*]|[A-Za-z]{16})[-_*A-Za-z0-9]{3,}",
+            r"\b(?:org|proj|user|acct|req)[-_](?=[-_A-Za-z]{0,64}[0-9*]|[A-Za-z]{16})[-_*A-Za-z0-9]{3,}",
             r"\bAIza[-_A-Za-z0-9]{3,}",
             r"\b[Bb]earer\s+\S+",
-            r"\b[a-z][a-z0-9+.-]*+://\S+",
-            r"\b[\w.+-]++@[\w-]+\.[\w.-]+",
+            r"\b[a-z][a-z0-9+.-]{0,20}+://\S+",
+            r"\b[\w.+-]{1,64}+@[\w-]+\.[\w.-]+",
             r"\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b",
-            r"\b(?:[a-z0-9-]++\.)+(?:com|net|org|ai|io|dev|cloud|internal|local)\b(?::\d+)?",
+            r"\b(?:[a-z0-9-]{1,63}+\.){1,8}(?:com|net|org|ai|io|dev|cloud|internal|local)\b(?::\d+)?",
         )
     ),
     re.ASCII,

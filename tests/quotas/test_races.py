@@ -16,10 +16,8 @@ from quotas import meter
 from quotas.models import Balance
 from tests import kit
 from tests.kit import Person, Site, Supply
-from tests.torture.load import Load, findings, together
+from tests.torture.load import LIMIT, Load, findings, together
 from tests.upstream import FaultServer, Gate, Reply, chat, sse, usage_of
-
-OUTPUT = 40
 
 
 def plan(cap: int) -> str:
@@ -33,9 +31,9 @@ def plan(cap: int) -> str:
 def estimate(site: Site, supplied: Supply, up: FaultServer) -> int:
     """What a call reserves; from here on its answer states just that as its usage."""
     who = kit.person("prober")
-    site.chat(who, supplied, max_tokens=OUTPUT)
+    site.chat(who, supplied, max_tokens=LIMIT)
     reserved = who.closed()[0].estimate
-    up.default = chat("Hi", prompt_tokens=reserved - OUTPUT, completion_tokens=OUTPUT)
+    up.default = chat("Hi", prompt_tokens=reserved - LIMIT, completion_tokens=LIMIT)
     return reserved
 
 
@@ -44,7 +42,7 @@ def ask(site: Site, who: Person, supplied: Supply) -> requests.Response:
     with contextlib.closing(requests.Session()) as session:
         return session.post(
             f"{site.url}/v1/chat/completions",
-            json=kit.ask(supplied, max_tokens=OUTPUT), headers=who.auth, timeout=30,
+            json=kit.ask(supplied, max_tokens=LIMIT), headers=who.auth, timeout=30,
         )  # fmt: skip
 
 

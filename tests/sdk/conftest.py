@@ -4,6 +4,7 @@ from a lock that pins it by hash, installed beside the Python packages and never
 import fcntl
 import importlib.util
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -47,8 +48,11 @@ def install() -> None:
             shutil.copy(wanted, HOUSE / "npm-shrinkwrap.json")
             _, npm = tools()
             subprocess.run(
-                [*npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"],
+                [*npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error",
+                 "--fetch-timeout=15000", "--fetch-retries=1"],
                 cwd=HOUSE, check=True, timeout=100, stdin=subprocess.DEVNULL,
+                # Whom the system trusts, as pip does: a company's registry has its own CA.
+                env={**os.environ, "NODE_USE_SYSTEM_CA": "1"},
             )  # fmt: skip
             shutil.copy(wanted, done)
 

@@ -18,8 +18,10 @@ from quotas import meter
 from quotas.models import Balance, Entry
 from tests import kit
 from tests.kit import Person, Supply
-from tests.upstream import FaultServer, Reply, chat, chat_stream
+from tests.upstream import Reply, chat, chat_stream, models
 from tests.upstream.seen import Seen
+
+LIMIT = 60  # output tokens each call asks for
 
 
 @dataclass(frozen=True)
@@ -33,11 +35,14 @@ class Told:
     code: str | None = None
 
 
-def varied(up: FaultServer, seed: int = 1, pause: float = 0.0) -> None:
-    """Answers of differing cost and length, streamed when asked."""
+def varied(supplied: Supply, seed: int = 1, pause: float = 0.0) -> None:
+    """Answers of differing cost and length, streamed when asked; the worker's syncs find the
+    model listed."""
     dice = random.Random(seed)
 
     def answer(seen: Seen) -> Reply:
+        if seen.method == "GET":
+            return models([supplied.model])
         prompt, completion = dice.randint(1, 20), dice.randint(1, 40)
         usage = {"prompt_tokens": prompt, "completion_tokens": completion}
         if seen.json.get("stream"):
@@ -45,7 +50,7 @@ def varied(up: FaultServer, seed: int = 1, pause: float = 0.0) -> None:
             return chat_stream(pieces, delay_between=pause, **usage)
         return chat("word", **usage).but(delay_headers=pause)
 
-    up.default = answer
+    supplied.up.default = answer
 
 
 class Client(threading.Thread):
@@ -78,7 +83,7 @@ class Client(threading.Thread):
             port = dice.choice(load.ports)
             self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
         who, stream = dice.choice(load.people), dice.random() < load.streams
-        body: dict[str, Any] = kit.ask(load.supplied, max_tokens=60)
+        body: dict[str, Any] = kit.ask(load.supplied, max_tokens=LIMIT)
         if stream:
             body |= {"stream": True, "stream_options": {"include_usage": True}}
         headers = {**who.auth, "Content-Type": "application/json"}

@@ -1,0 +1,176 @@
+"""What every adapter of the registry must do, whoever wrote it. One test file runs them all."""
+
+import ast
+import inspect
+import json
+import sys
+from typing import Any
+
+import pytest
+
+from bsod.lib.terms import Blame
+from proxy.providers.base import Adapter, Asked, Malformed
+from proxy.providers.registry import ADAPTERS, KNOWN
+from tests.proxy.providers.talk import asked, chunk, event, final, said, usage
+
+SECRET = "sk-secret-of-this-test"
+adapters = pytest.mark.parametrize("adapter", ADAPTERS.values(), ids=list(ADAPTERS))
+
+
+def body_of(adapter: Adapter, call: Asked) -> dict[str, Any]:
+    value: dict[str, Any] = json.loads(adapter.prepare(call, SECRET).body)
+    return value
+
+
+@adapters
+def test_the_registry_knows_it_by_its_own_name(adapter: Adapter) -> None:
+    assert ADAPTERS[adapter.kind] is adapter
+    assert {known.kind for known in KNOWN} <= set(ADAPTERS)
+
+
+@adapters
+def test_it_is_pure(adapter: Adapter) -> None:
+    """No ORM, no socket, nothing that waits: what it imports shows it."""
+    for kind in type(adapter).__mro__[:-1]:
+        tree = ast.parse(inspect.getsource(sys.modules[kind.__module__]))
+        names = {
+            name
+            for node in ast.walk(tree)
+            for name in (
+                [alias.name for alias in node.names]
+                if isinstance(node, ast.Import)
+                else [node.module or ""]
+                if isinstance(node, ast.ImportFrom)
+                else []
+            )
+        }
+        forbidden = ("django", "requests", "socket", "asyncio", "aiohttp", "threading", "os")
+        assert not [name for name in names if name.split(".")[0] in forbidden]
+
+
+@adapters
+def test_a_call_becomes_one_request_with_the_key_in_a_header(adapter: Adapter) -> None:
+    out = adapter.prepare(asked(stream=False, upstream_model="up-1"), SECRET)
+    assert (out.method, out.target) == ("POST", "/chat/completions")
+    assert SECRET in out.headers["authorization"]
+    assert SECRET not in out.target
+    assert SECRET.encode() not in out.body
+    assert out.headers["accept-encoding"] == "identity"
+    assert out.headers["content-type"] == "application/json"
+    assert all(name == name.lower() for name in out.headers)
+    body = json.loads(out.body)
+    assert body["model"] == "up-1"
+    assert body["messages"] == [{"role": "user", "content": "Hi"}]
+
+
+@adapters
+def test_neither_secret_nor_content_shows_when_a_request_is_printed(adapter: Adapter) -> None:
+    out = adapter.prepare(asked(body={"messages": [{"role": "user", "content": "canary"}]}), SECRET)
+    assert SECRET not in repr(out)
+    assert "canary" not in repr(out)
+
+
+@adapters
+def test_the_callers_own_body_is_not_changed(adapter: Adapter) -> None:
+    body = {"messages": [{"role": "user", "content": "Hi"}], "user": "u",
+            "stream_options": {"include_usage": False}}  # fmt: skip
+    before = json.dumps(body)
+    adapter.prepare(asked(body=body), SECRET)
+    adapter.prepare(asked(body=body, ask_usage=False), SECRET)
+    assert json.dumps(body) == before
+
+
+@adapters
+def test_exactly_one_output_limit_is_sent_and_none_where_there_is_none(adapter: Adapter) -> None:
+    names = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+    limited = body_of(adapter, asked(limit=77))
+    assert [limited[name] for name in names if name in limited] == [77]
+    unlimited = body_of(adapter, asked(limit=None))
+    assert not [name for name in names if name in unlimited]
+
+
+@adapters
+def test_a_stream_asks_for_usage_unless_told_not_to(adapter: Adapter) -> None:
+    options = {"include_usage": False}
+    body = {"messages": [{"role": "user", "content": "Hi"}], "stream": True}
+    call = asked(body={**body, "stream_options": options})
+    assert body_of(adapter, call)["stream_options"]["include_usage"] is True
+    assert "stream_options" not in body_of(
+        adapter, asked(body={**body, "stream_options": options}, ask_usage=False)
+    )
+    assert body_of(adapter, asked(body={**body, "stream_options": None}))["stream_options"]
+
+
+@adapters
+def test_who_the_client_is_becomes_an_opaque_hash(adapter: Adapter) -> None:
+    body = {"messages": [{"role": "user", "content": "Hi"}], "user": "alice@example.com"}
+    assert body_of(adapter, asked(body=body))["user"] == "an-opaque-hash"
+    assert "user" not in body_of(adapter, asked())
+
+
+@adapters
+def test_forwarded_headers_go_along_and_never_replace_the_key(adapter: Adapter) -> None:
+    headers = (("openai-beta", "assistants=v2"), ("authorization", "Bearer mine"))
+    out = adapter.prepare(asked(headers=headers), SECRET)
+    assert out.headers["openai-beta"] == "assistants=v2"
+    assert out.headers["authorization"] == f"Bearer {SECRET}"
+
+
+@adapters
+def test_a_stream_is_read_to_its_end(adapter: Adapter) -> None:
+    reader = adapter.stream_reader(asked(wants_usage=True))
+    out = b"".join(
+        reader.feed(event(item))
+        for item in (chunk("Hi", usage=None), chunk(finish="stop"), final(), "[DONE]")
+    )
+    assert [item["choices"][0]["delta"].get("content") for item in said(out)] == ["Hi", None]
+    assert reader.complete
+    assert reader.usage is not None
+    assert said(reader.finish(None))[-1] == "[DONE]"
+
+
+@adapters
+def test_a_whole_answer_is_read(adapter: Adapter) -> None:
+    reader = adapter.whole_reader(asked(stream=False, upstream_model="up-1"))
+    message = {"role": "assistant", "content": "Hi"}
+    reply = {"model": "up-1", "choices": [{"index": 0, "message": message}], "usage": usage()}
+    reader.whole(json.dumps(reply).encode())
+    assert reader.complete
+    assert json.loads(reader.finish(None)) == {**reply, "model": "m"}
+
+
+@adapters
+@pytest.mark.parametrize("body", [b"", b"\xff", b"[]", b"{}", b'{"choices":[]}'])
+def test_a_senseless_answer_is_malformed(adapter: Adapter, body: bytes) -> None:
+    with pytest.raises(Malformed):
+        adapter.whole_reader(asked(stream=False)).whole(body)
+
+
+@adapters
+@pytest.mark.parametrize("head", [b"", b"<html>", b"null", b"[]", b"[[]]", b'{"error":5}', b"\xff"])
+@pytest.mark.parametrize("status", [301, 400, 401, 402, 403, 404, 408, 418, 422, 429, 500, 529])
+def test_every_refusal_has_somebody_to_blame(adapter: Adapter, status: int, head: bytes) -> None:
+    verdict = adapter.judge(status, {}, head)
+    assert verdict.blame not in (Blame.NOBODY, Blame.CONNECT)
+    if verdict.blame is Blame.CLIENT:
+        assert verdict.message
+    else:
+        assert not verdict.message, "what is not the client's fault is not told to him"
+
+
+@adapters
+def test_a_model_list_is_asked_for_and_read(adapter: Adapter) -> None:
+    out = adapter.list_models(SECRET)
+    assert (out.method, out.target, out.body) == ("GET", "/models", b"")
+    assert SECRET in out.headers["authorization"]
+    rows = [{"id": "a"}, {"id": "models/b"}, {"id": ""}, {"id": 5}, {}, "x", {"id": "x" * 257}]
+    assert adapter.catalog({"data": rows}) == ["a", "models/b"]
+    assert adapter.catalog([{"id": "a"}]) == ["a"]
+    assert adapter.catalog({"data": []}) == []
+
+
+@adapters
+@pytest.mark.parametrize("payload", [None, 5, "x", {}, {"data": None}, {"data": {}}])
+def test_what_is_no_model_list_is_malformed(adapter: Adapter, payload: Any) -> None:
+    with pytest.raises(Malformed):
+        adapter.catalog(payload)
