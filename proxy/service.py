@@ -8,16 +8,16 @@ import ipaddress
 import logging
 import re
 import socket
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
-from django.db import transaction
 from django.db.models import Q
 
 from bsod.lib import clock
+from bsod.lib.groupcommit import exclusive
 from bsod.lib.terms import Blame, RestReason
 from bsod.lib.vault import VaultError
 from proxy import probe, rests
@@ -60,7 +60,7 @@ def add_provider(
     """
     _check(slug, kind, base_url)
     secrets = [_written(secret) for secret in secrets]
-    with transaction.atomic():
+    with exclusive("add provider"):
         provider, _ = Provider.objects.update_or_create(
             slug=slug,
             defaults={
@@ -171,7 +171,6 @@ def sync_models(provider: Provider) -> int | None:
     return None
 
 
-@transaction.atomic
 def write_catalogue(
     provider: Provider, names: Sequence[str], now: datetime, *, whole: bool = True
 ) -> None:
@@ -182,7 +181,15 @@ def write_catalogue(
     # An id that nobody could ask for is not listed at all.
     plain = {name.removeprefix("models/"): name for name in names}
     listed = {name: upstream for name, upstream in plain.items() if MODEL.fullmatch(name)}
-    _describe(listed)
+    with exclusive("catalogue"):
+        _describe(listed)
+        _offer(provider, listed, now, whole=whole)
+        Provider.objects.filter(pk=provider.pk).update(synced_at=now)
+        bump()
+
+
+def _offer(provider: Provider, listed: Mapping[str, str], now: datetime, *, whole: bool) -> None:
+    """What the provider serves, each model under the id it knows it by."""
     models = {row.name: row for row in Model.objects.filter(name__in=listed)}
     Offer.objects.bulk_create(
         [
@@ -196,8 +203,6 @@ def write_catalogue(
     if whole:
         lost = Offer.objects.filter(provider=provider, gone_at=None)
         lost.exclude(model__name__in=listed).update(gone_at=now)
-    Provider.objects.filter(pk=provider.pk).update(synced_at=now)
-    bump()
 
 
 def _describe(names: Collection[str]) -> None:
@@ -248,17 +253,18 @@ def _any_key(provider: Provider) -> ProviderKey | None:
     return keys.select_related("provider").order_by("id").first()
 
 
-@transaction.atomic
 def conclude(rest: Rest, found: Finding, now: datetime) -> None:
     """End a rest after a good probe, or put the next probe off."""
     # For a provider that rests, any answer will do: it can be reached again.
-    if found.works or (rest.key_id is None and found.blame is not Blame.CONNECT):
-        rests.end(rest)
-        return
+    passed = found.works or (rest.key_id is None and found.blame is not Blame.CONNECT)
     if rest.reason == RestReason.NEW and found.blame in (Blame.AUTH, Blame.BILLING):
         rest.reason = RestReason(str(found.blame))
-    rests.postpone(rest, now)
-    bump()
+    with exclusive("probe"):
+        if passed:
+            rests.end(rest)
+        else:
+            rests.postpone(rest, now)
+            bump()
 
 
 def sync_due(now: datetime, every: timedelta) -> int:

@@ -92,25 +92,35 @@ class Watch:
         # and at the next look until its beginning.
         after = clock.monotonic()
         known = self._seen if before - self._looked < self._dead_after / 2 else {}
-        self._looked = after
         self._seen = {
             process: known[process]
             if process in known and known[process][0] == beat
             else (beat, after)
             for process, beat in beats.items()
         }
-        for process, (beat, since) in self._seen.items():
-            if before - since > self._dead_after:
-                bury(process, beat)
-        return close_orphans()
+        try:
+            for process, (beat, since) in self._seen.items():
+                if before - since > self._dead_after:
+                    bury(process, beat)
+            return close_orphans()
+        finally:
+            # Digging took its time; it was no time away.
+            self._looked = clock.monotonic()
 
 
 @step("bury")
 def bury(process: str, beat: int) -> None:
-    """Delete a dead process's row, unless it has beaten since."""
+    """Delete a dead process's row, unless it has beaten since.
+
+    A row that is locked is in the middle of a batch, which nobody should wait for: that one is
+    looked at again, when its session has ended one way or the other.
+    """
     with exclusive("bury"):
-        gone, _ = Process.objects.filter(id=process, beat=beat).delete()
-    if gone:
+        rows = Process.objects.select_for_update(skip_locked=True).filter(id=process, beat=beat)
+        dead = rows.first()
+        if dead:
+            dead.delete()
+    if dead:
         log.warning("a process stopped without closing its calls; they are closed at 0")
 
 

@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -294,3 +295,25 @@ def ledger_adds_up(person: Person | None = None) -> bool:
 def sse(response: requests.Response) -> list[str]:
     """The data of every event of a stream, comments left out."""
     return [line[6:].decode() for line in response.iter_lines() if line.startswith(b"data: ")]
+
+
+@contextlib.contextmanager
+def beside(work: Callable[[], Any]) -> Iterator[None]:
+    """Run something that uses the database in a thread of its own while the block runs."""
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:
+            failed.append(error)
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join(30)
+    assert not failed, failed

@@ -88,10 +88,11 @@ class _Connection(asyncio.Protocol):
         self.ready = self.done = self.broken = self.touched = False
         self._until_close = self._reusable = False
 
-    def send(self, data: bytes) -> None:
+    def send(self, head: bytes, body: bytes) -> None:
         self._begin()
         assert self.transport is not None
-        self.transport.write(data)
+        # Together, so that they go out in one packet; not joined, for a body may be large.
+        self.transport.writelines((head, body))
 
     # ---- asyncio's side
 
@@ -280,7 +281,8 @@ class Client:
         """
         where = origin(base_url)
         absolute = bool(proxy) and not where.tls
-        data = _request(method, where, target, headers, body, proxy if absolute else "")
+        length = len(body) if body or method != "GET" else None
+        head = _request(method, where, target, headers, length, proxy if absolute else "")
         place = (base_url, proxy)
         connection = self._reuse(place)
         kept = connection is not None
@@ -288,7 +290,7 @@ class Client:
             if connection is None:
                 connection = await self._dial(where, proxy)
             try:
-                await _exchange(connection, data)
+                await _exchange(connection, head, body)
                 return Reply(self, place, connection)
             except Broken:
                 if not (kept and repeat) or connection.touched:
@@ -364,10 +366,10 @@ class Client:
         self._idle.clear()
 
 
-async def _exchange(connection: _Connection, data: bytes) -> None:
+async def _exchange(connection: _Connection, head: bytes, body: bytes) -> None:
     """Send, and wait for the headers; a caller that gives up closes the connection."""
     try:
-        connection.send(data)
+        connection.send(head, body)
         while not connection.ready:
             if connection.broken or connection.lost:
                 raise Broken
@@ -379,22 +381,27 @@ async def _exchange(connection: _Connection, data: bytes) -> None:
 
 
 def _request(
-    method: str, where: Origin, target: str, headers: Mapping[str, str], body: bytes, proxy: str
+    method: str,
+    where: Origin,
+    target: str,
+    headers: Mapping[str, str],
+    length: int | None,
+    proxy: str,
 ) -> bytes:
-    """A request as bytes. A line break in a header would be a second request: refused."""
+    """The head of a request. A line break in a header would be a second request: refused."""
     path = f"{where.path}{target}"
     if proxy:
         path = f"http://{where.authority}{path}"
     lines = [f"{method} {path} HTTP/1.1", f"host: {where.authority}"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
-    if body or method != "GET":
-        lines.append(f"content-length: {len(body)}")
+    if length is not None:
+        lines.append(f"content-length: {length}")
     if proxy:
         lines += _proxy_login(proxy)
     text = "\r\n".join(lines)
     if text.count("\n") != len(lines) - 1 or text.count("\r") != len(lines) - 1:
         raise ValueError("a header holds a line break")
-    return text.encode("latin-1") + b"\r\n\r\n" + body
+    return text.encode("latin-1") + b"\r\n\r\n"
 
 
 def _proxy_login(proxy: str) -> list[str]:

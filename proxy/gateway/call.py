@@ -132,6 +132,8 @@ async def read_call(exchange: Exchange, route: Route, head: Head, caller: Caller
             return await asyncio.to_thread(understand, base, raw, head)
         return understand(base, raw, head)
     except ApiError as fault:
+        # What led to it holds the whole body, and the Call lives until it has been refused.
+        fault.__traceback__ = fault.__context__ = None
         return Call(exchange.id, route, caller, began, permission=route.permission, fault=fault)
 
 

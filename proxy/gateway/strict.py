@@ -14,7 +14,6 @@ from proxy.errors import ApiError, Code
 MOST_VALUES = 300_000
 _SMALL = 1_000_000  # bytes that cannot hold enough values to matter
 _MARKS = (b",", b"{", b"[")  # each value of a JSON text but the first stands behind one
-_BACKSLASH = ord("\\")
 
 
 def strict(raw: bytes) -> Any:
@@ -29,9 +28,10 @@ def strict(raw: bytes) -> Any:
         )
     try:
         value = orjson.loads(raw)
-        same = orjson.dumps(value) == raw.strip()
-        if not same:
+        if orjson.dumps(value) != raw.strip():
+            del value  # a large text is in memory once beside its objects, not twice
             json.loads(raw, object_pairs_hook=_pairs)
+            value = orjson.loads(raw)
     except _Twice as twice:
         raise ApiError(Code.INVALID_JSON, f"The key {twice.args[0]!r} appears twice.") from None
     except (ValueError, RecursionError, TypeError):
@@ -55,23 +55,18 @@ def _crowded(raw: bytes) -> bool:
     """Whether there are more than MOST_VALUES marks outside of strings."""
     if sum(map(raw.count, _MARKS)) <= MOST_VALUES:
         return False
-    count = here = 0
-    while count <= MOST_VALUES:
-        quote = raw.find(b'"', here)
-        end = quote if quote >= 0 else len(raw)
-        count += sum(raw.count(mark, here, end) for mark in _MARKS)
-        if quote < 0:
-            break
-        here = _string_end(raw, quote)
+    # Without its escaped quotes every quote begins or ends a string.
+    bare = raw.replace(b"\\\\", b"").replace(b'\\"', b"")
+    count = start = 0
+    while start >= 0 and count <= MOST_VALUES:
+        quote = bare.find(b'"', start)
+        end = len(bare) if quote < 0 else quote
+        count += sum(bare.count(mark, start, end) for mark in _MARKS)
+        start = _after(bare, quote)
     return count > MOST_VALUES
 
 
-def _string_end(raw: bytes, quote: int) -> int:
-    """Where the string that `quote` opens is over."""
-    while (quote := raw.find(b'"', quote + 1)) >= 0:
-        first = quote
-        while raw[first - 1] == _BACKSLASH:
-            first -= 1
-        if (quote - first) % 2 == 0:
-            return quote + 1
-    return len(raw)
+def _after(bare: bytes, quote: int) -> int:
+    """Where the string is over that begins at `quote`; -1: there is no more."""
+    last = bare.find(b'"', quote + 1) if quote >= 0 else -1
+    return last + 1 if last >= 0 else -1

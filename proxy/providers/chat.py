@@ -13,6 +13,7 @@ from proxy.providers import tokens
 from proxy.providers.base import Asked, Malformed, UpstreamFault, Usage
 from proxy.providers.sse import Splitter, TooLong, payload
 
+_HEAD = ("id", "created", "model")  # what every chunk of a stream repeats
 _BAD_LINES = 3  # chunks that may be no JSON before the stream is given up
 _MOST_TOKENS = 10**12  # a count beyond this is a mistake, and would not fit into the ledger
 
@@ -83,6 +84,11 @@ class ChatWhole(_Chat):
         if not isinstance(reply.get("choices"), list) or not reply["choices"]:
             raise Malformed("the reply has no choices")
         self._note(reply, "message")
+        renamed = self.asked.upstream_model != self.asked.model
+        if renamed:
+            reply["model"] = self.asked.model
+        if self._strip(reply) or renamed:
+            self._raw = _written(reply)
         self._reply = reply
 
     @property
@@ -90,13 +96,13 @@ class ChatWhole(_Chat):
         return hasattr(self, "_reply")
 
     def finish(self, extra: Mapping[str, Any] | None) -> bytes:
-        changed = self._strip(self._reply)
-        if self.asked.upstream_model != self.asked.model:
-            self._reply["model"] = self.asked.model
-            changed = True
-        if extra:
-            self._reply.update(extra)
-        return orjson.dumps(self._reply) if changed or extra else self._raw
+        if not extra:
+            return self._raw
+        try:
+            return _written({**self._reply, **extra})
+        except Malformed:
+            # It has been charged by now, so it goes on as it came.
+            return self._raw
 
 
 class ChatStream(_Chat):
@@ -171,7 +177,7 @@ class ChatStream(_Chat):
         """What of a chunk the client gets now."""
         if not self._begun:
             self._begun = True
-            self._head = {k: chunk[k] for k in ("id", "created", "model") if k in chunk}
+            self._head = {k: chunk[k] for k in _HEAD if isinstance(chunk.get(k), str | int)}
         # Data that came in several lines is written anew: one line is one event to everybody.
         changed = self._strip(chunk) or b"\n" in text
         if self._rename and "model" in chunk:
@@ -179,7 +185,9 @@ class ChatStream(_Chat):
             changed = True
         if "usage" in chunk:
             if not chunk.get("choices") and chunk["usage"]:
-                self._last = chunk if self.asked.wants_usage else None
+                if self.asked.wants_usage:
+                    _written(chunk)  # now, while what cannot be written is still a fault
+                    self._last = chunk
                 return b""
             if self.asked.wants_usage:
                 self._usage_sent = self._usage_sent or bool(chunk["usage"])
@@ -189,7 +197,7 @@ class ChatStream(_Chat):
             else:
                 del chunk["usage"]
                 changed = True
-        return b"data: " + (orjson.dumps(chunk) if changed else text) + b"\n\n"
+        return b"data: " + (_written(chunk) if changed else text) + b"\n\n"
 
     def finish(self, extra: Mapping[str, Any] | None) -> bytes:
         last = self._last
@@ -204,6 +212,14 @@ class ChatStream(_Chat):
         if last is None:
             return b"data: [DONE]\n\n"
         return b"data: " + orjson.dumps({**last, **(extra or {})}) + b"\n\ndata: [DONE]\n\n"
+
+
+def _written(value: Mapping[str, Any]) -> bytes:
+    """JSON again. A parser takes deeper nests than any writer."""
+    try:
+        return orjson.dumps(value)
+    except orjson.JSONEncodeError:
+        raise Malformed("nested too deep") from None
 
 
 def _weight(part: Any) -> int:

@@ -56,6 +56,9 @@ def _check_tools(tools: Any) -> None:
     for place, tool in enumerate(tools):
         if not _names_function(tool):
             raise Refused(f"tools[{place}]", "A tool must be a function with a name.")
+        described = tool["function"].get("description")
+        if not isinstance(described, str | None):
+            raise Refused(f"tools[{place}].function.description", "It must be a text.")
 
 
 def _message(place: int, message: Any) -> dict[str, Any]:
@@ -68,7 +71,14 @@ def _message(place: int, message: Any) -> dict[str, Any]:
         raise Refused(
             f"messages[{place}].tool_calls", "A tool call must name a function and its arguments."
         )
-    return {name: value for name, value in message.items() if name in _MESSAGE}
+    for name in ("name", "tool_call_id"):
+        if not isinstance(message.get(name), str | None):
+            raise Refused(f"messages[{place}].{name}", f"'{name}' must be a text.")
+    return {
+        name: value
+        for name, value in message.items()
+        if name == "content" or (name in _MESSAGE and value is not None)
+    }
 
 
 def _check_content(param: str, content: Any) -> None:
@@ -83,7 +93,9 @@ def _check_content(param: str, content: Any) -> None:
 
 
 def _is_call(call: Any) -> bool:
-    return _names_function(call) and isinstance(call["function"].get("arguments"), str)
+    if not _names_function(call) or not isinstance(call.get("id", ""), str):
+        return False
+    return isinstance(call["function"].get("arguments"), str)
 
 
 def _names_function(value: Any) -> bool:

@@ -31,7 +31,7 @@ def pool(keys: dict[int, list[int]], rests: dict[tuple[object, ...], Rested] | N
         provider: [key(number, provider) for number in numbers]
         for provider, numbers in keys.items()
     }
-    made.snapshot = Snapshot(1, Catalogue([], {}), {}, known, dict(rests or {}))  # type: ignore[arg-type]
+    made.snapshot = Snapshot(1, Catalogue([], {}), {}, known, dict(rests or {}))
     return made
 
 

@@ -7,14 +7,22 @@ is shared but the amounts asked for.
 """
 
 import contextlib
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from django.db import OperationalError, connection
+from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
 
 from accounts.keys.models import ApiKey
 from accounts.keys.service import create_key
@@ -326,3 +334,28 @@ class Machine(RuleBasedStateMachine):
         return Balance.objects.get(
             account=self.account, owner=pot.owner, bucket=pot.bucket, period=pot.day
         )
+
+
+BOUNDS = settings(
+    max_examples=10,
+    stateful_step_count=50,
+    deadline=None,
+    database=None,
+    phases=[Phase.generate],
+    suppress_health_check=list(HealthCheck),
+    report_multiple_bugs=False,
+)
+
+
+def play(steps: int, seconds: float, first_seed: int, say: Callable[[str], None] = print) -> int:
+    """Run machines until that many steps are done or the time is up; says what repeats it."""
+    began, runs, done = time.monotonic(), 0, Machine.steps
+    try:
+        while Machine.steps - done < steps and time.monotonic() - began < seconds:
+            run_state_machine_as_test(seed(first_seed + runs)(Machine), settings=BOUNDS)
+            runs += 1
+    finally:
+        spent = time.monotonic() - began
+        say(f"  machine: {Machine.steps - done} steps in {spent:.0f} s, "
+            f"MACHINE_SEED={first_seed} (run {runs})")  # fmt: skip
+    return Machine.steps - done

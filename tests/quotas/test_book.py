@@ -18,20 +18,20 @@ PERIOD = CreditPeriod("2026-11-01", NOW + timedelta(days=10), 500)
 
 def row(number: int, granted: int | None, **more: object) -> Row:
     values = {"owner": "user", "bucket": "image", "period": DAY, "reserved": 0, "used": 0, **more}
-    return Row(number, 1, granted=granted, **values)  # type: ignore[arg-type]
+    return Row(number, 1, granted=granted, **values)
 
 
 def entry(legs: list[Leg], **more: object) -> EntryRow:
     values = {"api_key": 4, "owner": "user", "bucket": "image", "day": DAY, "created_at": NOW}
     return EntryRow(
         id="E", state="open", account=1, model="m", amount=0, shortfall=0, legs=legs,
-        estimate=sum(leg.amount for leg in legs), **values | more,  # type: ignore[arg-type]
+        estimate=sum(leg.amount for leg in legs), **values | more,
     )  # fmt: skip
 
 
 def holder(**more: object) -> Holder:
     values = {"plan": Standing("free", FREE, False, None), "caps": {}, "unlimited": False}
-    return Holder(1, 4, **values | more)  # type: ignore[arg-type]
+    return Holder(1, 4, **values | more)
 
 
 def state(book: Book, number: int) -> tuple[int, int]:

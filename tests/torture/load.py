@@ -8,7 +8,6 @@ import http.client
 import json
 import random
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -90,6 +89,10 @@ class Client(threading.Thread):
         self._connection.request("POST", "/v1/chat/completions", json.dumps(body), headers)
         response = self._connection.getresponse()
         name = response.headers["x-request-id"]
+        if stream and dice.random() < load.leaving:
+            response.read(20)
+            self._hang_up()
+            return Told(name, response.status, False, None)
         try:
             data = response.read()
         except (OSError, http.client.HTTPException):
@@ -121,9 +124,11 @@ class Load:
         *,
         clients: int = 16,
         streams: float = 0.4,
+        leaving: float = 0.0,
     ) -> None:
         self.ports, self.people, self.supplied = ports, people, supplied
-        self.streams = streams
+        self.streams, self.leaving = streams, leaving
+        """Shares of calls that are streamed, and of streams whose client leaves half-way."""
         self.told: list[Told] = []
         self.lost = 0
         """Requests that got no answer at all."""
@@ -214,7 +219,3 @@ def together(count: int, work: Callable[[], Any]) -> list[Any]:
     for thread in threads:
         thread.join(60)
     return results
-
-
-def rest(seconds: float) -> None:
-    time.sleep(seconds)

@@ -16,13 +16,14 @@ from datetime import timedelta
 from pathlib import Path
 
 from django.conf import settings
-from django.db import OperationalError, connection
+from django.db import OperationalError, connection, transaction
 
+from accounts.models import Plan
 from bsod.lib import clock
 from proxy.gateway.journey import Ticket
 from quotas.models import Entry, Process
 from tests import kit
-from tests.kit import Person, Site, Supply
+from tests.kit import Site, Supply
 from tests.quotas.desk import Clerk, admit, token
 from tests.torture.load import Load, findings, varied
 from tests.torture.points import WORKERS, Point
@@ -41,7 +42,11 @@ class Stage:
         self.up = self._exit.enter_context(FaultServer())
         self.supplied: Supply = kit.supply(self.up)
         varied(self.supplied)
-        self.people: list[Person] = [kit.person("tortured") for _ in range(3)]
+        plan = Plan.objects.create(
+            slug=kit.unique("plan"), caps={"text.base": 10**10},
+            requests_per_minute=10**6, open_calls=10**4,
+        )  # fmt: skip
+        self.people = [kit.person("tortured", plan=plan.slug) for _ in range(3)]
         self.sites: list[Site] = []
 
     def __enter__(self) -> "Stage":
@@ -53,15 +58,15 @@ class Stage:
         self._exit.close()
 
     def launch(self, workers: int = 2, **env: str) -> Site:
-        self.sites.append(kit.launch(workers, LEDGER_DEAD_AFTER=DEAD_AFTER, **env))
+        self.sites.append(kit.launch(workers, **{"LEDGER_DEAD_AFTER": DEAD_AFTER, **env}))
         return self.sites[-1]
 
     @property
     def ports(self) -> list[int]:
         return [int(site.url.rpartition(":")[2]) for site in self.sites]
 
-    def load(self, clients: int = 12) -> Load:
-        return Load(self.ports, self.people, self.supplied, clients=clients)
+    def load(self, clients: int = 12, leaving: float = 0.0) -> Load:
+        return Load(self.ports, self.people, self.supplied, clients=clients, leaving=leaving)
 
 
 # ---- named points
@@ -73,7 +78,11 @@ def kill_points(points: Sequence[Point], say: Say = print) -> list[str]:
         marks = {point: _mark(point) for point in points}
         for point in points:
             if point.name not in WORKERS:
-                stage.launch(1, KILL_AT=str(point), KILL_MARK=str(marks[point]))
+                # Who is to die while burying must be the first to lose patience with the dead.
+                patience = "1" if point.name == "bury" else "4"
+                stage.launch(
+                    1, KILL_AT=str(point), KILL_MARK=str(marks[point]), LEDGER_DEAD_AFTER=patience
+                )
         if not stage.sites:
             stage.launch(1)
         ghost = _ghost(stage)
@@ -84,7 +93,7 @@ def kill_points(points: Sequence[Point], say: Say = print) -> list[str]:
             if any(point.name == "leave" for point in points):
                 load.goes_on(20)
                 _ask_to_leave(stage, points)
-            kit.eventually(lambda: all(mark.exists() for mark in marks.values()), 20, 0.1)
+            kit.eventually(lambda: _all_reached(marks), 20, 0.3)
             goes_on = load.goes_on()
         found = findings(load)
         say(f"  {', '.join(map(str, points))}: {load.summary()}")
@@ -96,6 +105,13 @@ def kill_points(points: Sequence[Point], say: Say = print) -> list[str]:
 def _mark(point: Point) -> Path:
     folder = Path(settings.DATA_DIR)
     return folder / f"killed-{str(point).replace(':', '-')}-{time.monotonic_ns()}"
+
+
+def _all_reached(marks: dict[Point, Path]) -> bool:
+    missing = [point for point, mark in marks.items() if not mark.exists()]
+    if any(point.name == "bury" for point in missing):
+        Clerk()  # one more that falls silent: somebody else may have buried the last
+    return not missing
 
 
 @contextlib.contextmanager
@@ -157,6 +173,28 @@ def random_kills(moments: int, dice: random.Random, say: Say = print) -> list[st
         return found + ([] if goes_on and not missed else ["the gateway did not come back"])
 
 
+def soak(seconds: float, say: Say = print) -> list[str]:
+    """Ordinary work for a long time, clients that leave among it: nothing may grow."""
+    with Stage(say) as stage, kit.worker():
+        site = stage.launch(2)
+        with stage.load(16, leaving=0.2) as load:
+            time.sleep(min(60.0, seconds / 4))
+            before = _memory(site)
+            kit.eventually(lambda: False, seconds - min(60.0, seconds / 4), 1.0)
+            after = _memory(site)
+        found = findings(load)
+        say(f"  {seconds:.0f} s: {load.summary()}; memory {before >> 20} to {after >> 20} MB")
+        told = {told.status for told in load.told}
+        found += [] if told <= {200} else [f"clients were told {told}"]
+        return found + ([f"memory grew from {before} to {after}"] if after > before * 1.5 else [])
+
+
+def _memory(site: Site) -> int:
+    """Bytes in memory of the largest worker."""
+    pages = [int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in site.workers()]
+    return max(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
 def stopped_worker(dice: random.Random, say: Say = print) -> list[str]:
     """A worker that stands still for longer than a dead one may, and then goes on: it must not."""
     with Stage(say) as stage:
@@ -165,7 +203,7 @@ def stopped_worker(dice: random.Random, say: Say = print) -> list[str]:
         ours = _processes() - others
         with stage.load() as load:
             load.goes_on(20)
-            pid = _stop_one(site, load, dice)
+            pid = _stop_one(site, load, ours, dice)
             gone = kit.eventually(lambda: ours - _processes(), 15, 0.1)
             os.kill(pid, signal.SIGCONT)
             left = kit.eventually(lambda: pid not in site.workers(), 10, 0.1)
@@ -181,16 +219,23 @@ def _processes() -> set[str]:
     return set(Process.objects.values_list("id", flat=True))
 
 
-def _stop_one(site: Site, load: Load, dice: random.Random) -> int:
-    """Stop a worker at a moment at which it does not hold SQLite's lock: nobody could go on."""
+def _stop_one(site: Site, load: Load, ours: set[str], dice: random.Random) -> int:
+    """Stop a worker at a moment at which it is in no transaction: nobody could bury it then."""
     while True:
         pid = dice.choice(site.workers())
         os.kill(pid, signal.SIGSTOP)
-        if load.goes_on(5, 1.0):
+        time.sleep(0.3)
+        if load.goes_on(5, 1.0) and kit.eventually(lambda: _unlocked(ours), 1.0):
             return pid
         os.kill(pid, signal.SIGCONT)
         load.goes_on(5)
         time.sleep(dice.uniform(0.05, 0.3))
+
+
+def _unlocked(ours: set[str]) -> bool:
+    with transaction.atomic():
+        rows = Process.objects.select_for_update(skip_locked=True).filter(id__in=ours)
+        return len(rows) == len(ours)
 
 
 # ---- the database

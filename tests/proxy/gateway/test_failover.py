@@ -126,7 +126,7 @@ def test_an_answer_that_makes_no_sense_is_tried_on_another_key(
     assert (entry.state, entry.amount, entry.attempts) == ("settled", 12, 2)
     failed = ProviderKey.objects.filter(provider=supplied.provider, failures=1)
     assert failed.count() == 1
-    up.script(BROKEN[name])
+    up.default = BROKEN[name]
     lost = chat_once(site, bob, kit.ask(single))
     assert lost.status == 502
     assert lost.error["code"] in ("upstream_error", "upstream_truncated")
@@ -146,7 +146,7 @@ def test_a_stream_that_fails_before_its_first_byte_is_tried_on_another_key(
     assert reply.body.count(b"[DONE]") == 1
     assert b"error" not in reply.body
     assert alice.closed()[0].amount == 12
-    up.script(BROKEN_STREAMS[name])
+    up.default = BROKEN_STREAMS[name]
     lost = chat_once(site, bob, kit.ask(single, stream=True))
     assert lost.status == 502, "nothing was sent yet: a plain refusal"
     assert lost.error["code"] in ("upstream_error", "upstream_truncated")

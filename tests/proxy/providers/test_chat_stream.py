@@ -274,6 +274,26 @@ def test_odd_chunks_go_on_as_they_are(odd: dict[str, Any]) -> None:
     assert reader.produced == 0
 
 
+def nest(levels: int) -> str:
+    return '{"a":' * levels + "1" + "}" * levels
+
+
+def test_a_chunk_nested_deeper_than_can_be_written_is_malformed_only_when_it_must_be() -> None:
+    deep = f'{{"choices":[],"model":"m","deep":{nest(500)}}}'
+    assert ChatStream(asked()).feed(event(deep)) == event(deep)
+    with pytest.raises(Malformed):
+        ChatStream(asked(model="M-1")).feed(event(deep))
+    with pytest.raises(Malformed):
+        ChatStream(asked(wants_usage=True)).feed(event(deep[:-1] + ',"usage":{"x":1}}'))
+
+
+def test_what_the_last_chunk_repeats_of_the_first_is_plain() -> None:
+    reader = ChatStream(asked(wants_usage=True))
+    odd = f'{{"id":{nest(500)},"created":[],"model":"m","choices":[]}}'
+    reader.feed(event(odd) + event(chunk(finish="stop")))
+    assert said(reader.finish(None))[0].keys() == {"object", "model", "choices", "usage"}
+
+
 def test_the_tier_the_answer_names_is_known() -> None:
     reader = ChatStream(asked())
     played(reader, chunk("a", service_tier="priority"), chunk("b", service_tier="default"))

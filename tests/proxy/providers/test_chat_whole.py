@@ -34,6 +34,15 @@ def test_the_answer_has_the_name_that_was_asked_for_and_what_is_added() -> None:
     assert body == {**reply(citations=["a"]), "model": "M-1", "yout": {"credits_charged": 1}}
 
 
+def test_a_body_nested_deeper_than_can_be_written_goes_on_as_it_came() -> None:
+    deep = '{"a":' * 500 + "1" + "}" * 500
+    raw = json.dumps(reply()).encode()[:-1] + f',"deep":{deep}}}'.encode()
+    assert read(raw).finish(None) == raw
+    assert read(raw).finish({"yout": {}}) == raw
+    with pytest.raises(Malformed):
+        read(raw, model="M-1")
+
+
 def test_usage_tier_and_text_are_taken() -> None:
     reader = read(reply(service_tier="flex"))
     assert reader.complete

@@ -66,7 +66,9 @@ def test_one_choice_is_not(n: int | None) -> None:
 
 @pytest.mark.parametrize("tools", ["x", {}, 5, True, ["x"], [{}], [{"type": "function"}],
                                    [{"type": "function", "function": {"name": 5}}],
-                                   [{"type": "web_search"}], [TOOL, None]])  # fmt: skip
+                                   [{"type": "web_search"}], [TOOL, None],
+                                   [{**TOOL, "function": {"name": "f", "description": 5}}]],
+)  # fmt: skip
 def test_tools_that_are_no_list_of_functions_are_refused(tools: Any) -> None:
     assert refused(tools=tools).param.startswith("tools")
 
@@ -111,6 +113,9 @@ def test_parts_that_are_no_text_are_refused_by_their_place(part: Any) -> None:
             {"role": "assistant", "tool_calls": [{**CALL, "function": {"name": "f"}}]},
             "messages[0].tool_calls",
         ),
+        ({"role": "assistant", "tool_calls": [{**CALL, "id": 5}]}, "messages[0].tool_calls"),
+        ({"role": "user", "content": "x", "name": 5}, "messages[0].name"),
+        ({"role": "tool", "content": "x", "tool_call_id": 5}, "messages[0].tool_call_id"),
     ],
 )
 def test_messages_the_engine_cannot_read_are_refused(message: Any, param: str) -> None:
@@ -123,9 +128,10 @@ def test_a_conversation_with_tools_and_parts_is_forwarded() -> None:
         {"role": "user", "content": [{"type": "text", "text": "a"}]},
         {"role": "assistant", "content": None, "tool_calls": [CALL]},
         {"role": "tool", "tool_call_id": "a", "content": "5"},
-        {"role": "assistant", "content": "b", "tool_calls": None},
+        {"role": "assistant", "content": "b", "tool_calls": None, "name": None},
     ]
     odd = [{**message, "annotations": [1], "audio": {"id": "x"}} for message in messages]
+    del messages[-1]["tool_calls"], messages[-1]["name"]
     assert sent(messages=odd)["messages"] == messages
 
 
