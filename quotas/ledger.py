@@ -17,6 +17,7 @@ from bsod.lib.terms import EntryState
 from quotas.draw import Leg, Row
 from quotas.models import Balance, Entry, Pace, UsageDay
 
+WHOLE = 0  # stands for all keys of an account where keys are counted
 _BALANCE = (
     "id", "account", "owner", "bucket", "period", "granted", "reserved", "used", "expires_at",
 )  # fmt: skip
@@ -178,7 +179,8 @@ def close_entries(cursor: sql.Cursor, entries: Iterable[ClosedEntry]) -> None:
 
 
 def open_calls(cursor: sql.Cursor, accounts: Collection[int]) -> dict[tuple[int, int], int]:
-    """Open entries held by processes, by (account, key); unlimited keys are not counted."""
+    """Open entries held by processes, by (account, key), and by (account, WHOLE) for all of an
+    account's; unlimited keys are not counted."""
     if not accounts:
         return {}
     account, key = sql.column(Entry, "account"), sql.column(Entry, "api_key")
@@ -189,7 +191,11 @@ def open_calls(cursor: sql.Cursor, accounts: Collection[int]) -> dict[tuple[int,
         f"AND {sql.column(Entry, 'owner')} = 'user' GROUP BY {account}, {key}",
         tuple(accounts),
     )
-    return {(row[0], row[1]): row[2] for row in cursor.fetchall()}
+    counts: dict[tuple[int, int], int] = {}
+    for account_id, key_id, count in cursor.fetchall():
+        counts[account_id, key_id] = count
+        counts[account_id, WHOLE] = counts.get((account_id, WHOLE), 0) + count
+    return counts
 
 
 def read_paces(cursor: sql.Cursor, owners: Collection[str]) -> dict[str, tuple[int, int, int]]:

@@ -24,6 +24,7 @@ from proxy.gateway.journey import Call, Caller, Quota, Ticket
 from quotas import pace as paces
 from quotas.book import Book, Holder, Purse, key_owner
 from quotas.draw import Leg, draw
+from quotas.ledger import WHOLE
 from quotas.pace import Minute
 from quotas.pricing import Tariff, TooLittle, reserve, text_tariff
 from quotas.report import binding, holder
@@ -163,7 +164,7 @@ def check_open(screened: Screened, opened: dict[tuple[int, int], int]) -> None:
     if screened.holder.unlimited:
         return
     account, key = screened.holder.account, screened.identity.id
-    total = sum(count for (owner, _), count in opened.items() if owner == account)
+    total = opened.get((account, WHOLE), 0)
     limit, own = screened.identity.owner.plan.terms.open_calls, screened.identity.open_calls
     if total >= limit or (own is not None and opened.get((account, key), 0) >= own):
         raise ApiError(

@@ -187,8 +187,8 @@ class Batch:
         batch.book.reserve(legs)
         who, call = screened.holder, screened.call
         if not who.unlimited:
-            place = (who.account, who.key)
-            batch.opened[place] = batch.opened.get(place, 0) + 1
+            for place in ((who.account, who.key), (who.account, ledger.WHOLE)):
+                batch.opened[place] = batch.opened.get(place, 0) + 1
         bucket = screened.tariff.bucket
         batch.inserts.append(
             ledger.OpenEntry(

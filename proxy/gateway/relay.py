@@ -22,6 +22,7 @@ from proxy.providers.base import (
     Malformed,
     Refused,
     StreamReader,
+    TooLarge,
     UpstreamFault,
     Verdict,
     WholeReader,
@@ -208,10 +209,6 @@ class Attempting:
         final = why is Why.TOO_LONG or self._first is not None or not self._ticket.call.stream
         reader = self._reader if self._first else None
         return Ended(Blame.FAILURE, EndReason.TIMEOUT, error, reader, self._first, final=final)
-
-
-class TooLarge(Exception):
-    """A reply outgrew its cap."""
 
 
 def unavailable(retry_after: int = 5) -> ApiError:

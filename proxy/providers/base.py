@@ -77,6 +77,10 @@ class Malformed(Exception):
     """The provider's reply breaks its own protocol."""
 
 
+class TooLarge(Malformed):
+    """The provider's reply, or one event of it, outgrew its cap."""
+
+
 class Reader(Protocol):
     """Digests one reply, as it comes."""
 
@@ -94,6 +98,14 @@ class Reader(Protocol):
 
 
 class StreamReader(Reader, Protocol):
+    @property
+    def done(self) -> bool:
+        """Whether the provider has said its last word: nothing that follows matters."""
+
+    def whole(self, data: bytes) -> bytes:
+        """The entire body of a provider that answered a stream with JSON, as events for the
+        client. Raises Malformed, UpstreamFault."""
+
     def feed(self, data: bytes) -> bytes:
         """What of `data` goes to the client now. Raises Malformed, UpstreamFault; behind
         something to deliver that is put off to the next look."""

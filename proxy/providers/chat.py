@@ -10,7 +10,7 @@ from typing import Any, TypeGuard
 import orjson
 
 from proxy.providers import tokens
-from proxy.providers.base import Asked, Malformed, UpstreamFault, Usage
+from proxy.providers.base import Asked, Malformed, TooLarge, UpstreamFault, Usage
 from proxy.providers.sse import Splitter, TooLong, payload
 
 _HEAD = ("id", "created", "model")  # what every chunk of a stream repeats
@@ -73,16 +73,7 @@ class ChatWhole(_Chat):
 
     def whole(self, data: bytes) -> None:
         self._raw = data
-        try:
-            reply = orjson.loads(data)
-        except orjson.JSONDecodeError:
-            raise Malformed("the reply is no JSON") from None
-        if not isinstance(reply, dict):
-            raise Malformed("the reply is no object")
-        if reply.get("error"):
-            raise UpstreamFault
-        if not isinstance(reply.get("choices"), list) or not reply["choices"]:
-            raise Malformed("the reply has no choices")
+        reply = _completion(data)
         self._note(reply, "message")
         renamed = self.asked.upstream_model != self.asked.model
         if renamed:
@@ -125,13 +116,27 @@ class ChatStream(_Chat):
             raise self._fault
         return self._done or len(self._finished) >= self.asked.choices
 
+    @property
+    def done(self) -> bool:
+        return self._done
+
+    def whole(self, data: bytes) -> bytes:
+        reply = _completion(data)
+        usage, choices = reply.pop("usage", None), reply.pop("choices")
+        chunk = {**reply, "object": "chat.completion.chunk"}
+        chunks = [{**chunk, "choices": [_as_delta(choice) for choice in choices]}]
+        if usage:
+            chunks.append({**chunk, "choices": [], "usage": usage})
+        events = [b"data: " + _written(part) + b"\n\n" for part in chunks]
+        return self.feed(b"".join([*events, b"data: [DONE]\n\n"]))
+
     def feed(self, data: bytes) -> bytes:
         if self._fault:
             raise self._fault
         try:
             events = self._splitter.feed(data)
         except TooLong:
-            raise Malformed("an event is too long") from None
+            raise TooLarge("an event is too long") from None
         out: list[bytes] = []
         for event in events:
             try:
@@ -212,6 +217,33 @@ class ChatStream(_Chat):
         if last is None:
             return b"data: [DONE]\n\n"
         return b"data: " + orjson.dumps({**last, **(extra or {})}) + b"\n\ndata: [DONE]\n\n"
+
+
+def _completion(data: bytes) -> dict[str, Any]:
+    """A completion's body. Raises Malformed, UpstreamFault."""
+    try:
+        reply = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        raise Malformed("the reply is no JSON") from None
+    if not isinstance(reply, dict):
+        raise Malformed("the reply is no object")
+    if reply.get("error"):
+        raise UpstreamFault
+    if not isinstance(reply.get("choices"), list) or not reply["choices"]:
+        raise Malformed("the reply has no choices")
+    return reply
+
+
+def _as_delta(choice: Any) -> Any:
+    """A choice of a whole answer as the one chunk of a stream."""
+    if not isinstance(choice, dict) or not isinstance(choice.get("message"), dict):
+        raise Malformed("a choice has no message")
+    delta = dict(choice["message"])
+    calls = delta.get("tool_calls")
+    if isinstance(calls, list):
+        numbered = enumerate(call for call in calls if isinstance(call, dict))
+        delta["tool_calls"] = [{"index": place, **call} for place, call in numbered]
+    return {**{name: choice[name] for name in choice if name != "message"}, "delta": delta}
 
 
 def _written(value: Mapping[str, Any]) -> bytes:

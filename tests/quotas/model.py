@@ -175,7 +175,7 @@ class Ledger:
 
     def correct(self, pot: Pot, amount: int, now: datetime) -> bool:
         """Move `used`; False where the balance does not hold that much."""
-        if pot.used + amount < pot.purged or amount > pot.free():
+        if pot.used + amount < 0 or amount > pot.free():
             return False
         pot.used += amount
         self.corrections.append((now, pot, amount))

@@ -1,15 +1,16 @@
-"""Streams: what goes on at once, what waits for the close, what no provider's slip may break."""
+"""Streams: what goes on at once, what waits for the close, what is asked and what is shown."""
 
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests import kit
 from tests.kit import Person, Site
+from tests.proxy.gateway.streams import DONE, chunk, held, texts
 from tests.rawclient import Raw, chat_once, events
 from tests.upstream import (
     FaultServer,
@@ -20,44 +21,11 @@ from tests.upstream import (
     chat,
     chat_stream,
     error,
-    sse,
     sse_frame,
     usage_of,
 )
 
-DONE = sse_frame("[DONE]")
-
-
-def chunk(text: str | None = None, finish: str | None = None, **more: Any) -> dict[str, Any]:
-    delta = {"content": text} if text is not None else {}
-    choice = {"index": 0, "delta": delta, "finish_reason": finish}
-    return {"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "m",
-            "choices": [choice], **more}  # fmt: skip
-
-
-def texts(body: bytes) -> str:
-    found = [json.loads(event) for event in events(body) if event != b"[DONE]"]
-    return "".join(
-        choice["delta"].get("content") or "" for item in found for choice in item["choices"]
-    )
-
-
-def held(pieces: list[bytes | Gate | Pause], **changes: Any) -> Reply:
-    return sse(*pieces, done=False).but(**changes)
-
-
-@pytest.fixture
-def talk(site: Site, up: FaultServer, alice: Person) -> Callable[..., tuple[int, bytes]]:
-    """One stream of a fresh provider: its status and body."""
-    supplied = kit.supply(up)
-
-    def call(answer: Any = None, **body: Any) -> tuple[int, bytes]:
-        if answer is not None:
-            up.script(answer)
-        reply = chat_once(site, alice, kit.ask(supplied, stream=True, **body))
-        return reply.status, reply.body
-
-    return call
+FRAMES = [sse_frame(chunk("one ")), sse_frame(chunk("two "))]
 
 
 def test_every_event_goes_on_before_the_next_one_has_come(
@@ -214,137 +182,6 @@ def test_failover_goes_on_after_a_comment_and_a_last_failure_is_an_event_in_the_
     saved = results["saved"]
     assert (saved.status, texts(saved.body), saved.body.count(DONE)) == (200, "Hello", 1)
     assert alice.closed()[0].amount == 12
-
-
-COMPLETE = {
-    "done": [sse_frame(chunk("hi", "stop")), DONE],
-    "no done": [sse_frame(chunk("hi", "stop"))],
-    "finish in a chunk of its own": [sse_frame(chunk("hi")), sse_frame(chunk(finish="length"))],
-    "done alone": [sse_frame(chunk("hi")), DONE],
-    "done twice": [sse_frame(chunk("hi", "stop")), DONE, DONE],
-    "words behind the end": [sse_frame(chunk("hi", "stop")), DONE, sse_frame(chunk("evil"))],
-    "carriage returns": [sse_frame(chunk("hi", "stop")).replace(b"\n", b"\r\n"),
-                         b"data: [DONE]\r\n\r\n"],
-    "no space": [sse_frame(chunk("hi", "stop")).replace(b"data: ", b"data:"), b"data:[DONE]\n\n"],
-    "comments and fields": [b": ping\n\n", b"event: x\nid: 7\nretry: 9\n"
-                            + sse_frame(chunk("hi", "stop")), b"\n\n\n", DONE],
-    "one bad line": [sse_frame(chunk("hi")), b"data: {broken\n\n", sse_frame(chunk(finish="stop")),
-                     DONE],
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", COMPLETE)
-def test_a_complete_stream_ends_with_exactly_one_done(talk: Any, alice: Person, name: str) -> None:
-    status, body = talk(held(COMPLETE[name]))
-
-    assert status == 200
-    assert texts(body) == "hi"
-    assert body.count(b"[DONE]") == 1
-    assert body.endswith(DONE)
-    assert b"error" not in body
-    entry = alice.closed()[0]
-    assert (entry.state, entry.end_reason, entry.usage_source) == (
-        "settled", "completed", "estimated",
-    )  # fmt: skip
-
-
-FRAMES = [sse_frame(chunk("one ")), sse_frame(chunk("two "))]
-TRUNCATED: dict[str, tuple[Reply, str]] = {
-    "clean end without a finish": (held([*FRAMES]), "upstream_truncated"),
-    "cut": (held([*FRAMES, b"data: {"]).cut(), "upstream_truncated"),
-    "orderly cut": (held([*FRAMES]).cut(how="fin"), "upstream_truncated"),
-    "finish, then a cut": (held([*FRAMES, sse_frame(chunk(finish="stop"))]).cut(),
-                           "upstream_truncated"),
-    "one choice of two": (held([*FRAMES, sse_frame(chunk(finish="stop"))]), "upstream_truncated"),
-    "error event": (held([*FRAMES, Pause(0.05), sse_frame({"error": {"message": "secret org-1"}})]),
-                    "upstream_error"),
-    "three bad lines": (held([*FRAMES, Pause(0.05), *[b"data: {bad\n\n"] * 3,
-                              sse_frame(chunk("never", "stop")), DONE]), "upstream_error"),
-    "garbage chunk size": (Reply(200, (("Content-Type", "text/event-stream"),
-                                       ("Transfer-Encoding", "chunked")),
-                                 [b"%x\r\n%s\r\n" % (len(f), f) for f in FRAMES]
-                                 + [Pause(0.05), b"zz\r\n"], framing="close"),
-                           "upstream_truncated"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", TRUNCATED)
-def test_a_stream_that_breaks_off_ends_in_a_nested_error_and_pays_for_what_came(
-    talk: Any, alice: Person, name: str
-) -> None:
-    answer, code = TRUNCATED[name]
-
-    status, body = talk(answer, n=2 if name == "one choice of two" else 1)
-
-    found = events(body)
-    assert status == 200
-    fault = json.loads(found[-1])
-    assert list(fault) == ["error"]
-    assert fault["error"]["code"] == code
-    assert {"message", "type", "param"} <= set(fault["error"])
-    assert b"[DONE]" not in body
-    assert b"org-1" not in body
-    assert texts(body.removesuffix(b"data: " + found[-1] + b"\n\n")) == "one two "
-    entry = alice.closed()[0]
-    assert (entry.state, entry.end_reason, entry.usage_source) == (
-        "settled", "upstream_error", "estimated",
-    )  # fmt: skip
-    assert 0 < (entry.completion_tokens or 0) <= 6
-    assert entry.amount == (entry.prompt_tokens or 0) + (entry.completion_tokens or 0)
-    assert entry.amount < entry.estimate
-    assert kit.ledger_adds_up(alice)
-
-
-def test_usage_that_was_seen_counts_even_when_the_stream_breaks_off_behind_it(
-    talk: Any, alice: Person
-) -> None:
-    _, body = talk(held([*FRAMES, sse_frame(chunk("x", usage=usage_of(40, 5)))]).cut())
-
-    assert b"upstream_truncated" in body
-    entry = alice.closed()[0]
-    assert (entry.amount, entry.usage_source) == (45, "upstream")
-
-
-def test_hanging_in_the_middle_is_a_timeout_charged_for_what_came(
-    site: Site, up: FaultServer, alice: Person, bob: Person
-) -> None:
-    """A silence of STREAM_SILENCE; events in between would have begun it anew."""
-    supplied, results = kit.supply(up, keys=2), {}
-    silent = held([*FRAMES]).hang()
-    lively = held([FRAMES[0], Pause(2), FRAMES[1], Pause(2), sse_frame(chunk(finish="stop")), DONE])
-    up.script(silent, lively)
-
-    def run(who: Person) -> None:
-        results[who.account.pk] = chat_once(site, who, kit.ask(supplied, stream=True))
-
-    first = threading.Thread(target=run, args=(alice,))
-    first.start()
-    up.wait_for(1)
-    run(bob)
-    first.join()
-
-    body = results[alice.account.pk].body
-    assert json.loads(events(body)[-1])["error"]["code"] == "upstream_timeout"
-    assert body.count(b": keep-alive") == 2
-    assert b"[DONE]" not in body
-    entry = alice.closed()[0]
-    assert (entry.end_reason, entry.state, entry.attempts) == ("timeout", "settled", 1)
-    assert 0 < entry.amount < entry.estimate
-    assert results[bob.account.pk].body.endswith(DONE)
-    assert up.count() == 2, "after the first byte there is no other try"
-    up.wait_for(1, where=lambda seen: seen.client_gone_at)
-
-
-def test_done_is_the_end_even_when_the_provider_forgets_to_close(
-    talk: Any, alice: Person, up: FaultServer
-) -> None:
-    began = time.monotonic()
-    status, body = talk(held([*FRAMES, sse_frame(chunk(finish="stop")), DONE]).hang())
-
-    assert (status, texts(body)) == (200, "one two ")
-    assert body.endswith(DONE)
-    assert alice.closed()[0].end_reason == "completed"
-    assert time.monotonic() - began < 2.5
 
 
 def pieces(data: bytes, size: int) -> Iterator[bytes]:

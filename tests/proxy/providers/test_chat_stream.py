@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.providers.base import Malformed, UpstreamFault, Usage
+from proxy.providers.base import Malformed, TooLarge, UpstreamFault, Usage
 from proxy.providers.chat import ChatStream
 from proxy.providers.tokens import of_text
 from tests.proxy.providers.talk import asked, chunk, event, final, played, said, usage
@@ -207,7 +207,7 @@ def test_a_line_without_end_is_given_up() -> None:
     reader = ChatStream(asked())
     for _ in range(32):
         assert reader.feed(b"x" * 1_000_000) == b""
-    with pytest.raises(Malformed):
+    with pytest.raises(TooLarge):
         reader.feed(b"x")
 
 
@@ -272,6 +272,50 @@ def test_odd_chunks_go_on_as_they_are(odd: dict[str, Any]) -> None:
     (out,) = played(reader, odd)
     assert out == {name: value for name, value in odd.items() if name != "usage"}
     assert reader.produced == 0
+
+
+def test_the_last_word_is_the_end_mark_and_nothing_before_it() -> None:
+    reader = ChatStream(asked())
+    played(reader, chunk("a"), chunk(finish="stop"), final())
+    assert not reader.done
+    reader.feed(event("[DONE]"))
+    assert reader.done
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_a_whole_answer_becomes_the_events_the_client_waits_for(wanted: bool) -> None:
+    call = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    message = {"role": "assistant", "content": "Hello", "tool_calls": [call, call]}
+    choice = {"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}
+    reply = {"id": "c", "object": "chat.completion", "created": 7, "model": "m",
+             "citations": ["x"], "choices": [choice], "usage": usage()}  # fmt: skip
+    reader = ChatStream(asked(wants_usage=wanted, model="M-1"))
+
+    (out,) = said(reader.whole(json.dumps(reply).encode()))
+
+    assert (out["object"], out["model"], out["citations"]) == (
+        "chat.completion.chunk",
+        "M-1",
+        ["x"],
+    )
+    (shown,) = out["choices"]
+    assert (shown["delta"]["content"], shown["finish_reason"]) == ("Hello", "stop")
+    assert [part["index"] for part in shown["delta"]["tool_calls"]] == [0, 1]
+    assert "message" not in shown
+    assert reader.done
+    assert reader.complete
+    assert reader.usage == Usage(5, 2)
+    last = said(reader.finish(None))
+    assert last[-1] == "[DONE]"
+    assert [item["usage"] for item in last[:-1]] == ([usage()] if wanted else [])
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b"{}", b'{"choices":[]}', b'{"choices":[{}]}', b'{"choices":[5]}']
+)
+def test_a_whole_answer_that_makes_no_sense_is_malformed(body: bytes) -> None:
+    with pytest.raises(Malformed):
+        ChatStream(asked()).whole(body)
 
 
 def nest(levels: int) -> str:
