@@ -2,7 +2,8 @@
 
 from bsod import settings
 
-bind = f"{settings.HOST}:{settings.PORT}"
+_host = f"[{settings.HOST}]" if ":" in settings.HOST else settings.HOST
+bind = f"{_host}:{settings.PORT}"
 workers = settings.WEB_CONCURRENCY
 worker_class = "bsod.server.Worker"
 asgi_lifespan = "on"

@@ -231,6 +231,7 @@ def _database_of(url: str) -> dict[str, object]:
 
 _database = _database_of(env("DATABASE_URL", f"sqlite:///{DATA_DIR / 'bsod.sqlite3'}"))
 if _database["ENGINE"] == "django.db.backends.sqlite3":
+    _database["ENGINE"] = "bsod.lib.sqlite"
     # Made by us, so that nobody else can read it, whatever the folder's mode.
     Path(str(_database["NAME"])).touch(mode=0o600)
     _database["OPTIONS"] = {

@@ -4,8 +4,8 @@ Operations wait in a queue while the batch before them commits; then all that wa
 transaction and their futures resolve. No timer: an idle ledger commits a lone operation at once,
 a busy one gathers. This module knows no table. Its laws:
 
-- Writers of one SQLite database take `flock()` before `BEGIN IMMEDIATE`: the kernel queues them,
-  where SQLite's own busy handler would let one wait for half a second.
+- Writers of one SQLite database queue for it (`lib/sqlite`), where SQLite's own busy handler would
+  let one wait for half a second.
 - Nothing is resolved before its commit. A commit whose outcome is unknown is asked about
   (`landed`) before anything is run again.
 - An operation that may be refused (an admission) fails when the database is away or after
@@ -16,7 +16,6 @@ a busy one gathers. This module knows no table. Its laws:
 
 import asyncio
 import contextlib
-import fcntl
 import logging
 import os
 import queue
@@ -50,37 +49,19 @@ class ProcessGone(BaseException):
 
 @contextlib.contextmanager
 def exclusive(who: str) -> Iterator[None]:
-    """The one way to write the ledger: SQLite's queueing lock, then a durable transaction."""
+    """The one way to write the ledger: a durable transaction, which on SQLite has queued first."""
     if connection.in_atomic_block:
-        # Whoever waits for the queue with the database's lock in hand waits for ever.
+        # Whoever locks accounts with other rows in hand may wait for one who wants those.
         raise RuntimeError("the ledger's lock comes before any transaction")
-    with _flock():
-        since = monotonic()
-        try:
-            with transaction.atomic(durable=True):
-                yield
-        finally:
-            held = monotonic() - since
-            if held > SLOW:
-                log.info("ledger lock held %.0f ms by %s", held * 1000, who)
-
-
-@contextlib.contextmanager
-def _flock() -> Iterator[None]:
-    if connection.vendor != "sqlite":
-        yield
-        return
-    # Opened each time (3 µs): flock() belongs to the open file, so threads exclude each other
-    # too, and nothing is left open by a thread that ends.
-    path = f"{connection.settings_dict['NAME']}.lock"
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    since = None
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
+        with transaction.atomic(durable=True):
+            since = monotonic()
+            yield
     finally:
-        # Said in words, not only by closing: a child forked meanwhile shares the open file.
-        fcntl.flock(descriptor, fcntl.LOCK_UN)
-        os.close(descriptor)
+        held = 0.0 if since is None else monotonic() - since
+        if held > SLOW:
+            log.info("ledger lock held %.0f ms by %s", held * 1000, who)
 
 
 @dataclass(slots=True)

@@ -108,9 +108,7 @@ class _Connection(asyncio.Protocol):
             return
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError:
-            self._fail()
-        except httptools.HttpParserUpgrade:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._fail()
         self._wake()
 
@@ -123,28 +121,23 @@ class _Connection(asyncio.Protocol):
                 self.broken = True
         self._wake()
 
-    def eof_received(self) -> bool:
-        return False
-
     # ---- httptools' side
 
     def on_message_begin(self) -> None:
         if self.done:
-            # A second response nobody asked for: the first one stands, the connection goes.
-            self._reusable = False
+            # The first response stands; the parser stops here, and the connection goes.
+            raise ValueError("a second response, which nobody asked for")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self.done:
-            return
         self._pairs.append((name, value))
         self._header_bytes += len(name) + len(value)
         if self._header_bytes > MOST_HEADERS:
-            raise ValueError("too many headers")  # the parser stops here, and we with it
+            raise ValueError("too many headers")
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
-        if self.done or status < 200:
-            # Unasked for, or an interim response: the real one follows.
+        if status < 200:
+            # An interim response: the real one follows.
             self._pairs = []
             return
         self.status = status
@@ -159,8 +152,6 @@ class _Connection(asyncio.Protocol):
         self.ready = True
 
     def on_body(self, data: bytes) -> None:
-        if self.done:
-            return
         self._chunks.append(data)
         self._size += len(data)
         if self._size > HIGH and not self._paused and self.transport:
@@ -381,13 +372,9 @@ async def _exchange(connection: _Connection, head: bytes, body: bytes) -> None:
 
 
 def _request(
-    method: str,
-    where: Origin,
-    target: str,
-    headers: Mapping[str, str],
-    length: int | None,
+    method: str, where: Origin, target: str, headers: Mapping[str, str], length: int | None,
     proxy: str,
-) -> bytes:
+) -> bytes:  # fmt: skip
     """The head of a request. A line break in a header would be a second request: refused."""
     path = f"{where.path}{target}"
     if proxy:

@@ -6,6 +6,7 @@ that leaves is noticed at once, whatever we were waiting for, and the provider s
 """
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -31,6 +32,7 @@ from proxy.rests import limit_seconds
 
 MOST_JSON = 64_000_000  # bytes of a whole reply (SPEC §4)
 MOST_ERROR = 65_536  # bytes of an error body that are looked at
+FAREWELL = 1.0  # seconds a body may go on behind a stream's last word
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,15 +110,26 @@ class Attempting:
             )
 
     async def _success(self, lease: Lease, asked: Asked, reply: http.Reply) -> Ended:
-        if asked.stream and "json" not in reply.headers.get("content-type", ""):
-            return await self._stream(lease.key.adapter.stream_reader(asked), reply)
-        return await self._whole(lease.key.adapter.whole_reader(asked), reply)
+        adapter = lease.key.adapter
+        if not asked.stream:
+            return await self._whole(adapter.whole_reader(asked), reply)
+        if "json" in reply.headers.get("content-type", ""):
+            return await self._as_stream(adapter.stream_reader(asked), reply)
+        return await self._stream(adapter.stream_reader(asked), reply)
 
     async def _whole(self, reader: WholeReader, reply: http.Reply) -> Ended:
         data = await self._collect(reply, MOST_JSON)
         reader.whole(data)
         reply.release()
         self._reader, self._first = reader, monotonic()
+        return self._completed()
+
+    async def _as_stream(self, reader: StreamReader, reply: http.Reply) -> Ended:
+        """A whole reply to a client that waits for events."""
+        out = reader.whole(await self._collect(reply, MOST_JSON))
+        reply.release()
+        self._reader = reader
+        await self._pass(out)
         return self._completed()
 
     async def _collect(self, reply: http.Reply, most: int) -> bytes:
@@ -132,32 +145,41 @@ class Attempting:
 
     async def _stream(self, reader: StreamReader, reply: http.Reply) -> Ended:
         self._reader = reader
-        vigil, leash, answer, loop = (
-            self._vigil,
-            self._leash,
-            self._answer,
-            asyncio.get_running_loop(),
-        )
-        while True:
+        vigil, leash, loop = self._vigil, self._leash, asyncio.get_running_loop()
+        while not reader.done:
             with leash:
                 data = await reply.read()
             if not data:
                 break
             vigil.heard = loop.time()
             out = reader.feed(data)
-            if not out:
-                continue
-            if self._first is None:
-                self._first = monotonic()
-            vigil.writing = True
-            with leash:
-                await answer.write(out, self._number)
-            vigil.writing = False
-            vigil.spoke = loop.time()
+            if out:
+                await self._pass(out)
         if not reader.complete:
             raise http.Broken
+        if reader.done:
+            await self._rest(reply)
         reply.release()
         return self._completed()
+
+    async def _pass(self, out: bytes) -> None:
+        """Bytes to the client, who may take his time."""
+        if self._first is None:
+            self._first = monotonic()
+        vigil = self._vigil
+        vigil.writing = True
+        with self._leash:
+            await self._answer.write(out, self._number)
+        vigil.writing = False
+        vigil.spoke = asyncio.get_running_loop().time()
+
+    async def _rest(self, reply: http.Reply) -> None:
+        """Behind the last word only the end of the body is due. A provider that forgets it loses
+        its connection, not the client the answer."""
+        with contextlib.suppress(TimeoutError, http.Broken, Interrupted), self._leash:
+            async with asyncio.timeout(FAREWELL):
+                while await reply.read():
+                    pass
 
     def _completed(self) -> Ended:
         return Ended(Blame.NOBODY, EndReason.COMPLETED, None, self._reader, self._first, final=True)

@@ -57,7 +57,7 @@ class Client(threading.Thread):
 
     def __init__(self, load: "Load", number: int) -> None:
         super().__init__(daemon=True)
-        self._load, self._dice = load, random.Random(number)
+        self._load, self._dice, self._turn = load, random.Random(number), number
         self._connection: http.client.HTTPConnection | None = None
 
     def run(self) -> None:
@@ -79,7 +79,8 @@ class Client(threading.Thread):
     def _ask(self) -> Told:
         load, dice = self._load, self._dice
         if self._connection is None:
-            port = dice.choice(load.ports)
+            port = load.ports[self._turn % len(load.ports)]
+            self._turn += 1
             self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
         who, stream = dice.choice(load.people), dice.random() < load.streams
         body: dict[str, Any] = kit.ask(load.supplied, max_tokens=LIMIT)

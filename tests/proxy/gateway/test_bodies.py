@@ -249,8 +249,8 @@ def test_what_is_no_strict_json_object_is_400_and_costs_nothing(
         reply = chat_once(site, alice, body)
         assert (reply.status, reply.error["code"]) == (400, "invalid_json"), name
     for messages in (None, [], {}, "Hello", 5):
-        reply = site.chat(alice, supplied, messages=messages)  # type: ignore[assignment]
-        assert (reply.status_code, reply.json()["error"]["param"]) == (400, "messages")
+        answer = site.chat(alice, supplied, messages=messages)
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, "messages")
     assert (up.connections, alice.entries()) == (0, [])
 
 

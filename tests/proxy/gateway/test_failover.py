@@ -12,7 +12,7 @@ import pytest
 
 from bsod.lib import clock
 from proxy.models import Model, Offer, ProviderKey, Rest
-from proxy.pool import bump, vault
+from proxy.pool import bump
 from tests import kit
 from tests.kit import Person, Site, Supply, eventually
 from tests.rawclient import Reply, chat_once
@@ -382,33 +382,3 @@ def test_five_failures_in_a_row_rest_a_key_but_never_the_last_one(
     assert chat_once(site, alice, kit.ask(supplied)).status == 200
     live = supplied.key_row(0 if rests(supplied)[0].key_id != supplied.key_row(0).pk else 1)
     assert eventually(lambda: ProviderKey.objects.get(pk=live.pk).failures == 0)
-
-
-def test_the_key_used_last_is_used_again_while_it_is_nearly_the_idlest(
-    launch: Any, up: FaultServer, alice: Person, bob: Person
-) -> None:
-    site, supplied = launch(1), kit.supply(up, keys=4)
-    for _ in range(4):
-        assert site.chat(alice, supplied).status_code == 200
-    assert len({seen.key for seen in up.seen}) == 1
-
-    up.reset()
-    up.default = chat().but(delay_headers=0.4)
-    with ThreadPoolExecutor(12) as pool:
-        list(pool.map(lambda _: chat_once(site, alice, kit.ask(supplied)), range(12)))
-
-    spread = Counter(seen.key for seen in up.seen)
-    assert len(spread) == 4, "a busy key is left for idle ones"
-    assert max(spread.values()) <= 5
-
-
-def test_a_secret_that_cannot_be_opened_is_never_sent(
-    site: Site, up: FaultServer, alice: Person
-) -> None:
-    supplied = kit.supply(up, keys=2)
-    broken = supplied.key_row(0)
-    ProviderKey.objects.filter(pk=broken.pk).update(sealed=vault().seal("another-row", "sk-x"))
-    bump()
-
-    assert [site.chat(alice, supplied).status_code for _ in range(3)] == [200] * 3
-    assert {seen.key for seen in up.seen} == {supplied.keys[1]}

@@ -2,6 +2,7 @@
 
 import json
 from datetime import timedelta
+from typing import Any
 
 import pytest
 import requests
@@ -15,7 +16,7 @@ from quotas.models import Balance, Pace
 from tests import kit
 from tests.kit import Person, Site
 from tests.rawclient import CHAT, JSON_TYPE, Header, Raw, chat_once, once
-from tests.upstream import FaultServer, Gate, chat_stream, sse_frame
+from tests.upstream import FaultServer, Gate, Seen, chat_stream, sse_frame
 from tests.upstream.reply import Reply as Up
 
 MANY = 12  # connections, so that both workers are met
@@ -180,8 +181,8 @@ def test_a_ban_in_the_middle_of_a_stream_stops_new_calls_only(
     gate = Gate()
     whole = chat_stream(["one", "two"], prompt_tokens=4, completion_tokens=2)
 
-    def gated(seen: object) -> Up:
-        frames = list(whole.pieces(seen))  # type: ignore[arg-type]
+    def gated(seen: Seen) -> Up:
+        frames: list[Any] = list(whole.pieces(seen))
         return whole.but(body=[*frames[:2], gate, *frames[2:]])
 
     up.script(gated)

@@ -248,7 +248,7 @@ def test_an_endless_event_in_the_middle_ends_the_stream_and_what_came_is_charged
 
     def body(seen: Any) -> Any:
         yield words("before")[0]
-        yield from endless.pieces(seen)  # type: ignore[misc]
+        yield from endless.pieces(seen)
 
     up.script(endless.but(body=body))
     reply = chat_once(site, alice, kit.ask(supplied, stream=True))
