@@ -235,10 +235,11 @@ if _database["ENGINE"] == "django.db.backends.sqlite3":
     # Made by us, so that nobody else can read it, whatever the folder's mode.
     Path(str(_database["NAME"])).touch(mode=0o600)
     _database["OPTIONS"] = {
-        "timeout": 5,
+        # Our own writers queue before they come here; only a stranger can be in the way.
+        "timeout": 1,
         "transaction_mode": "IMMEDIATE",
         # FULL: an answered call must survive a power cut (DESIGN §3).
-        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;PRAGMA cache_size=-8000;",
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-8000;",
     }
     _database["TEST"] = {"NAME": str(DATA_DIR / "test.sqlite3")}
 elif _database["ENGINE"] == "django.db.backends.postgresql":

@@ -9,6 +9,7 @@ import logging
 from collections import Counter, OrderedDict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from math import ceil
 
 from django.conf import settings
@@ -172,32 +173,44 @@ def load(generation: int) -> Snapshot:
     """Read the pool's tables."""
     providers = list(Provider.objects.filter(deleted_at=None))
     slugs = {provider.pk: provider.slug for provider in providers}
-    keys = {provider.pk: _keys(provider) for provider in providers}
+    keys = _keys(providers)
     catalogue = Catalogue(_models(slugs), slugs)
     catalogue.catch_all(provider.pk for provider in providers if provider.catch_all)
     return Snapshot(generation, catalogue, slugs, keys, _rests())
 
 
-def _keys(provider: Provider) -> list[PoolKey]:
-    adapter = ADAPTERS.get(provider.kind)
-    if adapter is None:
-        log.error("provider %s is of unknown kind %s", provider.slug, provider.kind)
-        return []
-    opener, keys = vault(), []
-    for row in ProviderKey.objects.filter(provider=provider, deleted_at=None).order_by("id"):
+def _keys(providers: list[Provider]) -> dict[int, list[PoolKey]]:
+    """Every usable key, oldest first, by provider."""
+    keys: dict[int, list[PoolKey]] = {}
+    known = {provider.pk: provider for provider in providers if _adapter(provider)}
+    for row in ProviderKey.objects.filter(provider__in=known, deleted_at=None).order_by("id"):
+        provider = known[row.provider_id]
         try:
-            secret = opener.open(row.uid, row.sealed)
+            secret = _secret(tuple(settings.VAULT_KEYS), row.uid, row.sealed)
         except VaultError as error:
             # Never sent: a ciphertext or another row's secret must not reach a provider.
             log.error("provider key %s cannot be used: %s", row.pk, error)
             continue
-        keys.append(
+        base_url = provider.base_url.rstrip("/")
+        keys.setdefault(provider.pk, []).append(
             PoolKey(
-                row.pk, provider.pk, adapter, provider.base_url.rstrip("/"), provider.proxy_url,
-                secret,
+                row.pk, provider.pk, ADAPTERS[provider.kind], base_url, provider.proxy_url, secret
             )
-        )  # fmt: skip
+        )
     return keys
+
+
+def _adapter(provider: Provider) -> Adapter | None:
+    adapter = ADAPTERS.get(provider.kind)
+    if adapter is None:
+        log.error("provider %s is of unknown kind %s", provider.slug, provider.kind)
+    return adapter
+
+
+@lru_cache(maxsize=4096)
+def _secret(vault_keys: tuple[str, ...], uid: str, sealed: str) -> str:
+    # The pool is read again at every rest; what is sealed has not changed for that.
+    return Vault(vault_keys).open(uid, sealed)
 
 
 def _models(slugs: dict[int, str]) -> list[ModelInfo]:

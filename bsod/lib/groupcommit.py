@@ -172,6 +172,8 @@ class GroupCommit(Generic[Op]):
                 self._busy_since = monotonic()
                 if items:
                     self._batch(items)
+                # The bodies of this batch must not stay in memory until there is a next one.
+                items = []
         except ProcessGone:
             log.critical("this process was declared dead; it ends so that it cannot spend twice")
             os._exit(70)

@@ -19,6 +19,7 @@ from urllib.parse import unquote, urlsplit
 
 import httptools
 
+STALE = 1.0  # seconds within which the end of a kept connection means it had ended before
 IDLE = 30.0  # seconds a connection is kept for the next request
 MOST_IDLE = 512  # idle connections kept for one provider
 HIGH, LOW = 262_144, 65_536  # bytes of unread body at which reading pauses and goes on
@@ -280,11 +281,14 @@ class Client:
         while True:
             if connection is None:
                 connection = await self._dial(where, proxy)
+            sent = self._loop.time()
             try:
                 await _exchange(connection, head, body)
                 return Reply(self, place, connection)
             except Broken:
-                if not (kept and repeat) or connection.touched:
+                # One that ends later was at work on it: asking again would be paid for twice.
+                stale = kept and not connection.touched and self._loop.time() - sent < STALE
+                if not (repeat and stale):
                     raise
                 connection, kept = None, False
 

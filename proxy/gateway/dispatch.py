@@ -83,8 +83,10 @@ class Dispatch:
         asked = self._asked(lease, ask_usage=place not in self._gateway.no_usage)
         ended = await self._go(lease, vigil, asked, number)
         if ended.refuses_usage and asked.stream and asked.ask_usage:
-            self._gateway.no_usage.add(place)
-            return await self._go(lease, vigil, self._asked(lease, ask_usage=False), number)
+            ended = await self._go(lease, vigil, self._asked(lease, ask_usage=False), number)
+            if ended.blame is not Blame.CLIENT:
+                # It was our question that was refused, not something else of the client's.
+                self._gateway.no_usage.add(place)
         return ended
 
     async def _go(self, lease: Lease, vigil: Vigil, asked: Asked, number: int) -> Ended:

@@ -198,7 +198,7 @@ def test_closes_outlive_a_database_that_is_away(
                 refused = await answers(line.submit(admit(token(alice.secret), name)))
                 assert isinstance(refused[0], Unavailable)
                 ticks = line.ticks
-                while line.ticks < ticks + 5:
+                while line.ticks < ticks + 2:
                     await asyncio.sleep(0.02)
                 assert not line.ledger.healthy
                 assert not any(item.future.done() for item in ends)
@@ -280,7 +280,7 @@ def test_a_ledger_that_cannot_run_at_all_keeps_its_closes(
                 line.faults = [(1, lines.hung_up)]
                 end = line.submit(close(ticket, 10, 5), must=True)[0]
                 ticks = line.ticks
-                while line.ticks < ticks + 5:
+                while line.ticks < ticks + 2:
                     await asyncio.sleep(0.02)
                 assert not end.future.done()
                 assert not line.ledger.healthy
