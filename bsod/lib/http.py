@@ -7,17 +7,16 @@ to a limit; then the socket is not read until the caller has taken them.
 """
 
 import asyncio
-import base64
 import contextlib
 import ssl
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 from typing import cast
-from urllib.parse import unquote, urlsplit
 
 import httptools
+
+from bsod.lib.origin import Origin, origin, proxy_login, request
 
 STALE = 1.0  # seconds within which the end of a kept connection means it had ended before
 IDLE = 30.0  # seconds a connection is kept for the next request
@@ -32,31 +31,6 @@ class Unreachable(Exception):
 
 class Broken(Exception):
     """The connection ended in the middle of the exchange, or what came was not HTTP."""
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Where a base URL points."""
-
-    tls: bool
-    host: str
-    port: int
-    path: str
-    authority: str
-    """The Host header."""
-
-
-@lru_cache(maxsize=1024)
-def origin(base_url: str) -> Origin:
-    """Parse a provider's base URL. ValueError when it is none."""
-    parts = urlsplit(base_url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("a base URL begins with http:// or https:// and names a host")
-    tls = parts.scheme == "https"
-    host = parts.hostname.encode("idna").decode() if ":" not in parts.hostname else parts.hostname
-    named = f"[{host}]" if ":" in host else host
-    authority = f"{named}:{parts.port}" if parts.port else named
-    return Origin(tls, host, parts.port or (443 if tls else 80), parts.path.rstrip("/"), authority)
 
 
 @cache
@@ -274,7 +248,7 @@ class Client:
         where = origin(base_url)
         absolute = bool(proxy) and not where.tls
         length = len(body) if body or method != "GET" else None
-        head = _request(method, where, target, headers, length, proxy if absolute else "")
+        head = request(method, where, target, headers, length, proxy if absolute else "")
         place = (base_url, proxy)
         connection = self._reuse(place)
         kept = connection is not None
@@ -339,7 +313,7 @@ class Client:
         reader, writer = await asyncio.open_connection(to.host, to.port)
         try:
             target = f"{where.host}:{where.port}"
-            lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}", *_proxy_login(proxy)]
+            lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}", *proxy_login(proxy)]
             writer.write("\r\n".join([*lines, "", ""]).encode("latin-1"))
             head = await reader.readuntil(b"\r\n\r\n")
             if head.split(b" ", 2)[1:2] != [b"200"]:
@@ -373,31 +347,3 @@ async def _exchange(connection: _Connection, head: bytes, body: bytes) -> None:
         with contextlib.suppress(Exception):
             connection.abort()
         raise
-
-
-def _request(
-    method: str, where: Origin, target: str, headers: Mapping[str, str], length: int | None,
-    proxy: str,
-) -> bytes:  # fmt: skip
-    """The head of a request. A line break in a header would be a second request: refused."""
-    path = f"{where.path}{target}"
-    if proxy:
-        path = f"http://{where.authority}{path}"
-    lines = [f"{method} {path} HTTP/1.1", f"host: {where.authority}"]
-    lines += [f"{name}: {value}" for name, value in headers.items()]
-    if length is not None:
-        lines.append(f"content-length: {length}")
-    if proxy:
-        lines += _proxy_login(proxy)
-    text = "\r\n".join(lines)
-    if text.count("\n") != len(lines) - 1 or text.count("\r") != len(lines) - 1:
-        raise ValueError("a header holds a line break")
-    return text.encode("latin-1") + b"\r\n\r\n"
-
-
-def _proxy_login(proxy: str) -> list[str]:
-    parts = urlsplit(proxy)
-    if not parts.username:
-        return []
-    login = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
-    return [f"proxy-authorization: Basic {base64.b64encode(login).decode()}"]

@@ -28,7 +28,7 @@ NOWHERE = "http://127.0.0.1:9/v1"
 
 def model(tier: str = "base") -> str:
     """A model on offer at a provider nobody will call."""
-    return kit.supply(None, base_url=NOWHERE, tier=tier).model  # type: ignore[arg-type]
+    return kit.supply(None, base_url=NOWHERE, tier=tier).model
 
 
 def token(secret: str) -> Token:

@@ -129,7 +129,7 @@ def hung_up() -> None:
 def _commit_once(
     first: Callable[[Callable[[], None]], None], error: type[Exception] = OperationalError
 ) -> None:
-    wrapper: Any = connection._connections[connection._alias]  # type: ignore[attr-defined]
+    wrapper: Any = connection._connections[connection._alias]
     real = wrapper._commit
 
     def commit() -> None:
