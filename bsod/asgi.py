@@ -50,10 +50,10 @@ class Application:
         await self.gateway.close()
         await send({"type": "lifespan.shutdown.complete"})
 
-    async def drain(self) -> None:
+    def drain(self) -> None:
         """Called at SIGTERM, before the server waits for its connections."""
         if self.gateway:
-            await self.gateway.drain(settings.DRAIN_SECONDS)
+            self.gateway.drain(settings.DRAIN_SECONDS)
 
     async def _http(self, scope: Message, receive: Receive, send: Send) -> None:
         path = scope["raw_path"].partition(b"?")[0]

@@ -83,7 +83,7 @@ class Worker(gasgi.ASGIWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def handle_exit_signal(self) -> None:
         super().handle_exit_signal()
-        self._draining = self.loop.create_task(self.asgi.drain())
+        self.asgi.drain()
         self._close_idle()
 
     def notify(self) -> None:

@@ -250,7 +250,9 @@ elif _database["ENGINE"] == "django.db.backends.postgresql":
     _options = dict(_database.get("OPTIONS") or {})  # type: ignore[call-overload]  # parsed URL
     _database["OPTIONS"] = {
         "connect_timeout": 5,
-        "options": "-c lock_timeout=5s -c statement_timeout=30s",
+        "options": "-c lock_timeout=5s -c statement_timeout=30s "
+        # A process that is stopped or cut off must not keep its accounts locked.
+        "-c idle_in_transaction_session_timeout=10s",
     } | _options
 DATABASES = {"default": _database}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

@@ -8,11 +8,12 @@ measured by the monotonic clock, so that a clock set back cannot keep a key asle
 import logging
 from collections import Counter, OrderedDict
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from math import ceil
 
 from django.conf import settings
+from django.db import DatabaseError
 from django.db.models import F
 
 from bsod.lib import clock
@@ -93,8 +94,16 @@ class Pool:
 
     def refresh(self, generation: int) -> None:
         """Read the pool again if it has changed. Runs on the ledger's thread."""
-        if generation != self.snapshot.generation:
+        if generation == self.snapshot.generation:
+            return
+        try:
             self.snapshot = load(generation)
+        except DatabaseError:
+            raise
+        except Exception:
+            # A row that makes no sense must not stop every call: the pool stays as it was.
+            log.exception("the pool cannot be read; what was known of it goes on")
+            self.snapshot = replace(self.snapshot, generation=generation)
 
     def lease(
         self, model: ModelInfo, account: int, tried: Collection[int], now: float

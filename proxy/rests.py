@@ -59,7 +59,11 @@ def learn(cursor: sql.Cursor, attempts: Sequence[Learnt], now: datetime) -> None
     good = [attempt for attempt in attempts if attempt.blame is Blame.NOBODY]
     _forgive(cursor, ProviderKey, {attempt.key for attempt in good})
     _forgive(cursor, Provider, {attempt.provider for attempt in good})
-    bad = [attempt for attempt in attempts if _RULES.get(attempt.blame)]
+    # In one order in every process: whoever locks these rows otherwise may lock them crosswise.
+    bad = sorted(
+        (attempt for attempt in attempts if _RULES.get(attempt.blame)),
+        key=lambda attempt: (attempt.provider, attempt.key),
+    )
     changed = [_RULES[attempt.blame](attempt, now) for attempt in bad]
     if any(changed):
         bump()

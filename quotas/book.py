@@ -73,6 +73,12 @@ class Holder:
             rows.append(Wanted(self.account, key_owner(self.key), bucket, day, self.caps[bucket]))
         return rows
 
+    def lifted(self, bucket: Bucket, day: str) -> list[Wanted]:
+        """A cap of the key that is no more: the row it left binds nothing, but goes on counting."""
+        if self.unlimited or bucket in self.caps:
+            return []
+        return [Wanted(self.account, key_owner(self.key), bucket, day, None)]
+
 
 class Settled(NamedTuple):
     """What a close has drawn."""

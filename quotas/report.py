@@ -109,6 +109,9 @@ def _book(cursor: sql.Cursor, who: Holder, day: str) -> Book:
         if book.find(row) is None:
             book.add(virtual(-number, row))
         book.adopt(row)
+    for bucket in Bucket:
+        for lifted in who.lifted(bucket, day):
+            book.adopt(lifted)
     return book
 
 

@@ -42,6 +42,16 @@ def database(django_test_environment: None, django_db_blocker: Any) -> Iterator[
         teardown_databases(made, verbosity=0)
 
 
+@pytest.fixture(autouse=True)
+def nothing_left_open() -> Iterator[None]:
+    """Connections a test did not read to their end are closed with it, not by chance later."""
+    yield
+    from tests import kit
+
+    while kit.leftovers:
+        kit.leftovers.pop()()
+
+
 @pytest.fixture(scope="session")
 def site(database: None) -> Iterator[Any]:
     """A gateway with two workers, for every test that does not break it."""

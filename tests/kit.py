@@ -39,6 +39,10 @@ ROOT = Path(__file__).resolve().parent.parent
 _numbers = itertools.count(1)
 
 
+leftovers: list[Callable[[], None]] = []
+"""What a test may have left open; the suite calls these after it."""
+
+
 def unique(stem: str) -> str:
     """A name no other test of this run has."""
     return f"{stem}-{next(_numbers)}-{secrets.token_hex(3)}"
@@ -158,7 +162,10 @@ class Site:
         headers = {**(who.auth if who else {}), **kwargs.pop("headers", {})}
         if body is not None:
             kwargs["json"] = body
-        return self.session.post(self.url + path, headers=headers, timeout=30, **kwargs)
+        response = self.session.post(self.url + path, headers=headers, timeout=30, **kwargs)
+        if kwargs.get("stream"):
+            leftovers.append(response.close)
+        return response
 
     def get(self, who: Person | None, path: str, **kwargs: Any) -> requests.Response:
         headers = {**(who.auth if who else {}), **kwargs.pop("headers", {})}

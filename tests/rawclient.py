@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from tests.kit import Person, Site
+from tests.kit import Person, Site, leftovers
 
 CHAT = "/v1/chat/completions"
 JSON_TYPE = ("Content-Type", "application/json")
@@ -58,6 +58,7 @@ class Raw:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.socket.connect((place.hostname, place.port))
         self._file = self.socket.makefile("rb")
+        leftovers.append(self.leave)
 
     def __enter__(self) -> Self:
         return self

@@ -203,8 +203,9 @@ class GroupCommit(Generic[Op]):
             items.append(found)
 
     def beat(self) -> None:
-        """From a tick: run an empty batch when there was none since the last, as a sign of life."""
-        if self.batches == self._beaten:
+        """From a tick: run an empty batch when there was none since the last, as a sign of life,
+        and to find out when a database that was away is back."""
+        if self.batches == self._beaten or not self._reached:
             self._batch([])
         self._beaten = self.batches
 
@@ -213,7 +214,6 @@ class GroupCommit(Generic[Op]):
             return
         try:
             self._tick()
-            self._reached = True
         except Error as error:
             self._lost(error)
         except Exception:

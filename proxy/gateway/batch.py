@@ -140,8 +140,10 @@ class Batch:
     def _read_balances(self, batch: _Batch) -> None:
         """Balances of all calls and closes; those that are missing are made."""
         wanted: dict[Wanted, None] = {}
+        lifted: dict[Wanted, None] = {}
         for item in _passed(batch):
             wanted |= dict.fromkeys(item.holder.wants(item.tariff.bucket, batch.day))
+            lifted |= dict.fromkeys(item.holder.lifted(item.tariff.bucket, batch.day))
         entries = batch.entries.values()
         accounts = {row.account for row in wanted} | {entry.account for entry in entries}
         buckets = {row.bucket for row in wanted} | {entry.bucket for entry in entries}
@@ -151,8 +153,8 @@ class Batch:
         missing = [row for row in wanted if batch.book.find(row) is None]
         for row in make_balances(missing):
             batch.book.add(row)
-        for row_wanted in wanted:
-            batch.book.adopt(row_wanted)
+        for adopted in (*wanted, *lifted):
+            batch.book.adopt(adopted)
 
     def _read_limits(self, batch: _Batch) -> None:
         limited = [item for item in _passed(batch) if not item.holder.unlimited]

@@ -63,10 +63,12 @@ class Gateway:
             # Best effort: a row left behind is buried by whoever watches.
             await asyncio.to_thread(_and_hang_up, self._heart.stop)
 
-    async def drain(self, seconds: float) -> None:
+    def drain(self, seconds: float) -> None:
         """Going down: take nothing new on, let streams end, cut them after `seconds`."""
         self.draining = True
-        await asyncio.sleep(seconds)
+        asyncio.get_running_loop().call_later(seconds, self._cut)
+
+    def _cut(self) -> None:
         for leash in list(self._leashes):
             leash.pull(Why.DRAIN)
 

@@ -163,3 +163,18 @@ def test_a_stream_stays_on_the_day_it_began(
     used = {row.period: (row.used, row.reserved) for row in _balances(who)}
     assert used == {"2031-03-04": (11, 0), "2031-03-05": (second.amount, 0)}
     assert first.created_at.isoformat() < first.closed_at.isoformat()
+
+
+def test_a_key_cap_that_is_lifted_binds_no_more_on_the_same_day(
+    site: Site, up: FaultServer
+) -> None:
+    supplied = kit.supply(up)
+    up.default = chat("Hi", prompt_tokens=30, completion_tokens=30)
+    capped = kit.person("capped", caps={"text.base": 100})
+    assert site.chat(capped, supplied, max_tokens=20).status_code == 200
+    assert site.chat(capped, supplied, max_tokens=90).status_code == 429
+    capped.key.caps = {}
+    capped.key.save()
+    assert site.get(capped, "/balance/").json()["daily_limits"]["text.base"] == 500_000
+    assert site.chat(capped, supplied, max_tokens=90).status_code == 200
+    assert kit.ledger_adds_up(capped)
