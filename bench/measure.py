@@ -47,7 +47,7 @@ QUICK = Plan(
 
 
 def write_bodies(folder: Path) -> dict[str, Path]:
-    """The request bodies: small, 50 KB, and one that asks for a stream with usage."""
+    """The request bodies, compact as the official SDKs send them: small, 50 KB, a stream."""
     small = {"model": MODEL, "max_tokens": 64}
     text = ("The quick brown fox jumps over the lazy dog. " * (BIG_BODY // 45 + 1))[:BIG_BODY]
     stream = {"stream": True, "stream_options": {"include_usage": True}}
@@ -57,7 +57,7 @@ def write_bodies(folder: Path) -> dict[str, Path]:
         "stream": {**small, **stream, "messages": [{"role": "user", "content": "Hello"}]},
     }
     for name, body in bodies.items():
-        (folder / f"{name}.json").write_text(json.dumps(body))
+        (folder / f"{name}.json").write_text(json.dumps(body, separators=(",", ":")))
     return {name: folder / f"{name}.json" for name in bodies}
 
 

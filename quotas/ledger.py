@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
+from itertools import chain
 from typing import Any
 
 import orjson
@@ -145,7 +146,8 @@ def insert_entries(cursor: sql.Cursor, entries: Iterable[OpenEntry]) -> None:
         for entry in entries
     ]  # fmt: skip
     if values:
-        cursor.executemany(_sql_insert_entry(), values)
+        # One statement for all: at each statement a driver lets the other threads run.
+        cursor.execute(_sql_insert_entries(len(values)), [*chain.from_iterable(values)])
 
 
 def read_entries(cursor: sql.Cursor, ids: Collection[str]) -> dict[str, EntryRow]:
@@ -236,8 +238,8 @@ def _sql_update_balance() -> str:
 
 
 @cache
-def _sql_insert_entry() -> str:
-    return sql.insert(Entry, _OPENED)
+def _sql_insert_entries(count: int) -> str:
+    return sql.insert(Entry, _OPENED) + f", ({sql.marks(_OPENED)})" * (count - 1)
 
 
 @cache

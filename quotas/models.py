@@ -26,7 +26,9 @@ class Balance(models.Model):
     `closed` is the part of `used` whose entries have been purged.
     """
 
-    account = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
+    account = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, related_name="+", db_index=False
+    )
     owner = models.CharField(max_length=80, default=USER)
     bucket = models.CharField(max_length=20)
     period = models.CharField(max_length=10, null=True, blank=True)
@@ -74,8 +76,13 @@ class Entry(models.Model):
     id = models.CharField(primary_key=True, max_length=26)
     kind = models.CharField(max_length=10, choices=choices(EntryKind), default=EntryKind.CALL)
     state = models.CharField(max_length=10, choices=choices(EntryState), default=EntryState.OPEN)
-    account = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
-    api_key = models.ForeignKey("keys.ApiKey", models.PROTECT, null=True, related_name="+")
+    # Their own indexes would cost every call a page; the ones below serve.
+    account = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, related_name="+", db_index=False
+    )
+    api_key = models.ForeignKey(
+        "keys.ApiKey", models.PROTECT, null=True, related_name="+", db_index=False
+    )
     owner = models.CharField(max_length=80, default=USER)
     route = models.CharField(max_length=80, default="")
     model = models.CharField(max_length=256, default="")
