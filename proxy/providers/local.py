@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from proxy.providers.base import Asked, Outbound, Refused
+from proxy.providers.base import Asked, Outbound, Refused, StreamReader
+from proxy.providers.chat import ChatStream
 from proxy.providers.openai_shape import OpenAIShape
 
 FIELDS = frozenset(
@@ -38,6 +39,29 @@ class Local(OpenAIShape):
         messages = body["messages"]
         body["messages"] = [_message(place, message) for place, message in enumerate(messages)]
         return super().prepare(replace(asked, body=body), secret)
+
+    def stream_reader(self, asked: Asked) -> StreamReader:
+        return _Stream(asked, self.foreign)
+
+
+class _Stream(ChatStream):
+    """The engine leaves the role out when its first token is only a part of a character; clients
+    that put a message together ask who is speaking."""
+
+    _greeted = False
+
+    def _strip(self, reply: dict[str, Any]) -> bool:
+        return super()._strip(reply) | self._greet(reply.get("choices"))
+
+    def _greet(self, choices: Any) -> bool:
+        if self._greeted or not choices:
+            return False
+        self._greeted = True
+        delta = choices[0].get("delta")
+        if not isinstance(delta, dict) or "role" in delta:
+            return False
+        delta["role"] = "assistant"
+        return True
 
 
 def _check_logprobs(body: Mapping[str, Any]) -> None:

@@ -158,9 +158,10 @@ def test_the_engines_timings_do_not_reach_the_client() -> None:
     assert json.loads(whole.finish(None)) == reply
 
     stream = Local().stream_reader(asked(wants_usage=True))
-    out = stream.feed(event(chunk("a", timings=TIMINGS))) + stream.feed(event(chunk("b")))
+    first = chunk(delta={"role": "assistant", "content": "a"})
+    out = stream.feed(event({**first, "timings": TIMINGS})) + stream.feed(event(chunk("b")))
     stream.feed(event(chunk(finish="stop")) + event(final(timings=TIMINGS)))
-    assert said(out) == [chunk("a"), chunk("b")]
+    assert said(out) == [first, chunk("b")]
     assert said(stream.finish(None)) == [final(), "[DONE]"]
 
 
@@ -195,3 +196,17 @@ def test_what_the_engine_gets_is_what_it_knows(site: Site, up: FaultServer, alic
     response = site.chat(alice, supplied, dry_penalty_last_n=2_000_000_000, temperature=0.5)
     assert response.status_code == 200
     assert set(up.seen[0].json) == {"model", "messages", "max_tokens", "temperature"}
+
+
+def test_a_stream_says_who_speaks_though_the_engine_may_forget_it() -> None:
+    reader = Local().stream_reader(asked())
+    first, second = said(reader.feed(event(chunk("П")) + event(chunk("р"))))
+    assert first["choices"][0]["delta"] == {"content": "П", "role": "assistant"}
+    assert second["choices"][0]["delta"] == {"content": "р"}
+
+    reader = Local().stream_reader(asked())
+    reminded = chunk(delta={"role": "assistant", "content": None})
+    assert said(reader.feed(event(reminded)))[0]["choices"][0]["delta"] == {
+        "role": "assistant",
+        "content": None,
+    }
