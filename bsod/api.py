@@ -59,6 +59,7 @@ class BearerAuthentication(BaseAuthentication):
 def handle_exception(error: Exception, context: dict[str, Any]) -> Response:
     """Every failure in the API's own shape; one that is no refusal is our fault, and logged."""
     if isinstance(error, DatabaseError):
+        log.error("%s: the database is away", context["request"].path, exc_info=error)
         error = quota_unavailable()
     elif not isinstance(error, ApiError):
         log.error("%s failed", context["request"].path, exc_info=error)

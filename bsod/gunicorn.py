@@ -31,4 +31,4 @@ def post_fork(server: Any, worker: Any) -> None:
     """What is loaded by now lives as long as the worker: the collector need not look at it again,
     and its pages stay shared. What a call leaves behind is nearly all freed by counting."""
     gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
+    gc.set_threshold(10_000, 20, 20)

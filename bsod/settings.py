@@ -247,8 +247,9 @@ if _database["ENGINE"] == "django.db.backends.sqlite3":
 elif _database["ENGINE"] == "django.db.backends.postgresql":
     # A socket's folder is a quoted host: postgres://user@%2Frun%2Fpostgresql/name
     _database["HOST"] = unquote(str(_database.get("HOST") or ""))
-    _database["CONN_MAX_AGE"] = 60
-    _database["CONN_HEALTH_CHECKS"] = True
+    # Under ASGI each request has a thread of its own: a connection kept would be kept by nobody.
+    # The ledger thread, which lives outside requests, keeps one all the same.
+    _database["CONN_MAX_AGE"] = 0
     _options = dict(_database.get("OPTIONS") or {})  # type: ignore[call-overload]  # parsed URL
     _database["OPTIONS"] = {
         "connect_timeout": 5,
