@@ -21,7 +21,8 @@ from bsod.lib.terms import Permission
 from proxy.errors import ApiError
 from proxy.gateway.admission import authenticate
 from proxy.gateway.app import broken
-from proxy.gateway.call import address_of, bad_key
+from proxy.gateway.call import bad_key
+from proxy.gateway.head import address_of
 from proxy.gateway.journey import Caller
 from proxy.gateway.plane import quota_unavailable
 from quotas import report

@@ -6,6 +6,7 @@ data plane runs without Django's middleware, each metered call in a task of its 
 
 import asyncio
 import os
+from collections.abc import Callable
 from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "bsod.settings")
@@ -16,12 +17,12 @@ _django = get_asgi_application()
 
 from django.conf import settings
 
+from bsod.lane import Lane
 from bsod.lib import ids
 from proxy import routes
 from proxy.errors import ApiError, Code
 from proxy.gateway.answer import COMMON, base_headers, send_error
 from proxy.gateway.app import serve
-from proxy.gateway.call import read_head
 from proxy.gateway.exchange import AsgiExchange, Message, Receive, Send
 from proxy.gateway.plane import Gateway
 from proxy.routes import Close, Plane
@@ -55,6 +56,11 @@ class Application:
         if self.gateway:
             self.gateway.drain(settings.DRAIN_SECONDS)
 
+    def lane(self, worker: Any, fallback: Callable[[Any], asyncio.Protocol]) -> Lane:
+        """What a connection begins with; `fallback` is the protocol that speaks ASGI to us."""
+        assert self.gateway is not None, "lifespan comes first"
+        return Lane(self.gateway, worker, fallback)
+
     async def _http(self, scope: Message, receive: Receive, send: Send) -> None:
         path = scope["raw_path"].partition(b"?")[0]
         found = routes.match(scope["method"], path)
@@ -86,7 +92,7 @@ class Application:
 def _fault(exchange: AsgiExchange) -> ApiError | None:
     """What is wrong with the request's head: said before there is talk of routes."""
     try:
-        read_head(exchange)
+        exchange.head()
     except ApiError as error:
         return error
     return None

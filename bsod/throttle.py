@@ -14,7 +14,7 @@ from django.views.generic import View
 from django_ratelimit.core import is_ratelimited
 from redis.exceptions import RedisError
 
-from proxy.gateway.call import address_of
+from proxy.gateway.head import address_of
 
 STORE_AWAY = (RedisError, sqlite3.Error, OSError)
 

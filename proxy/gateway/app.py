@@ -1,6 +1,5 @@
 """The journey of a call, top to bottom. Everything else in this package is one of its steps."""
 
-import asyncio
 import logging
 from collections.abc import Mapping
 
@@ -10,7 +9,7 @@ from bsod.lib.terms import EndReason
 from proxy.errors import ApiError, Code
 from proxy.gateway import local
 from proxy.gateway.answer import Answer, send_error
-from proxy.gateway.call import caller_of, early, read_call, read_head
+from proxy.gateway.call import caller_of, early, read_call
 from proxy.gateway.dispatch import Dispatch
 from proxy.gateway.exchange import ClientGone, Exchange
 from proxy.gateway.journey import Call, Outcome, Ticket
@@ -19,7 +18,6 @@ from proxy.gateway.plane import MOST_ORPHANS, Gateway
 from proxy.routes import Close, Route
 
 log = logging.getLogger("bsod.gateway")
-_WATCH_AFTER = 1.0  # seconds a call that is not streamed runs before its client is watched
 
 
 async def serve(
@@ -50,11 +48,11 @@ async def serve(
 @step("read")
 async def take(gateway: Gateway, route: Route, exchange: Exchange) -> Call:
     """Read the request. A large body waits until its key is known to be good."""
-    head = read_head(exchange)
+    head = exchange.head()
     caller = caller_of(head)
     if gateway.draining:
         raise ApiError(Code.SHUTTING_DOWN, "This server is being restarted.", retry_after=1)
-    if not early(head):
+    if not early(exchange.length):
         await gateway.check(caller, route.permission)
     return await read_call(exchange, route, head, caller)
 
@@ -63,13 +61,8 @@ async def take(gateway: Gateway, route: Route, exchange: Exchange) -> Call:
 async def relay(gateway: Gateway, ticket: Ticket, answer: Answer, exchange: Exchange) -> Outcome:
     """The provider's part; it never raises, for its entry is open and must be closed."""
     with gateway.leash() as leash:
-        parting = _Parting(gateway, leash)
-        timer = None
-        if ticket.call.stream:
-            exchange.on_gone(lambda: leash.pull(Why.GONE))
-        else:
-            loop = asyncio.get_running_loop()
-            timer = loop.call_later(_WATCH_AFTER, exchange.on_gone, parting.left)
+        parting = _Parting(gateway, leash, ticket.call.stream)
+        exchange.on_gone(parting.left)
         try:
             return await Dispatch(gateway, ticket, answer, leash).run()
         except Exception:
@@ -77,24 +70,25 @@ async def relay(gateway: Gateway, ticket: Ticket, answer: Answer, exchange: Exch
             return Outcome(EndReason.UPSTREAM_ERROR, (), error=broken(), status=500)
         finally:
             parting.over()
-            if timer:
-                timer.cancel()
 
 
 class _Parting:
-    """A client that leaves a call that is not streamed: finished without him, within bounds."""
+    """A client that leaves: his stream is cut; what is not streamed is finished without him,
+    within bounds."""
 
-    def __init__(self, gateway: Gateway, leash: Leash) -> None:
-        self._gateway, self._leash, self._counted = gateway, leash, 0
+    def __init__(self, gateway: Gateway, leash: Leash, stream: bool) -> None:
+        self._gateway, self._leash, self._stream = gateway, leash, stream
+        self._counted, self._over = 0, False
 
     def left(self) -> None:
-        if self._gateway.orphans >= MOST_ORPHANS:
+        if self._stream or self._gateway.orphans >= MOST_ORPHANS:
             self._leash.pull(Why.GONE)
-        else:
+        elif not self._over:
             self._counted = 1
             self._gateway.orphans += 1
 
     def over(self) -> None:
+        self._over = True
         self._gateway.orphans -= self._counted
 
 

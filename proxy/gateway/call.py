@@ -6,17 +6,12 @@ checked first, so that a stranger learns nothing from it.
 """
 
 import asyncio
-from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
-from django.conf import settings
-from django.http.request import split_domain_port, validate_host
-
-from accounts.keys.tokens import parse
 from bsod.lib import clock
 from proxy.errors import ApiError, Code, invalid
 from proxy.gateway.exchange import Exchange, too_large
+from proxy.gateway.head import Head
 from proxy.gateway.journey import Call, Caller
 from proxy.gateway.strict import strict
 from proxy.providers import tokens
@@ -31,79 +26,13 @@ DROPPED = (
     "api_base", "base_url", "api_key", "extra_headers", "extra_query", "organization", "project",
     "fallbacks",
 )  # fmt: skip
-FORWARDED = {
-    b"accept": "accept",
-    b"range": "range",
-    b"openai-beta": "openai-beta",
-    b"x-stainless-helper-method": "x-stainless-helper-method",
-    b"accept-language": "accept-language",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """What the headers say. Every header that matters may appear once."""
-
-    authorization: bytes | None
-    content_type: bytes
-    length: int | None
-    """None: the body is chunked, or there is none."""
-    has_body: bool
-    encoded: bool
-    forwarded: tuple[tuple[str, str], ...]
-    address: str
-
-
-def read_head(exchange: Exchange) -> Head:
-    """The head of a request. ApiError 400: a header twice, or a host that is not ours."""
-    known: dict[bytes, bytes] = {}
-    for name, value in exchange.headers:
-        if name in known and name in _ONCE:
-            raise ApiError(Code.INVALID_REQUEST, f"The header {name.decode()} may appear once.")
-        # A list header (X-Forwarded-For) may come in several lines: they are one list.
-        known[name] = known[name] + b"," + value if name in known else value
-    if not _host_is_ours(known.get(b"host", b"")):
-        raise ApiError(Code.INVALID_HOST, "The Host header names no host of this site.")
-    chunked = b"transfer-encoding" in known
-    length = known.get(b"content-length", b"")
-    return Head(
-        known.get(b"authorization"),
-        known.get(b"content-type", b""),
-        int(length) if length.isdigit() else None,
-        chunked or (length.isdigit() and length != b"0"),
-        known.get(b"content-encoding", b"identity").lower() != b"identity",
-        tuple(
-            (FORWARDED[name], value.decode("latin-1"))
-            for name, value in known.items()
-            if name in FORWARDED
-        ),
-        address_of(exchange.peer, known.get(b"x-forwarded-for", b"")),
-    )
-
-
-_ONCE = {b"authorization", b"host", b"content-type", b"content-length", b"content-encoding"}
-
-
-@lru_cache(maxsize=256)
-def _host_is_ours(value: bytes) -> bool:
-    domain, _ = split_domain_port(value.decode("latin-1"))
-    return bool(domain) and validate_host(domain, settings.ALLOWED_HOSTS)
-
-
-def address_of(peer: str, forwarded: bytes) -> str:
-    """The client's address: the peer's, or what TRUSTED_PROXIES hops say of it."""
-    hops = settings.TRUSTED_PROXIES
-    claimed = [part.strip() for part in forwarded.decode("latin-1").split(",") if part.strip()]
-    return claimed[-hops] if hops and len(claimed) >= hops else peer
 
 
 def caller_of(head: Head) -> Caller:
     """Who claims to ask. ApiError 401 when the header cannot be a key of ours."""
-    scheme, _, text = (head.authorization or b"").decode("latin-1").partition(" ")
-    token = parse(text.strip()) if scheme.lower() == "bearer" else None
-    if token is None:
+    if head.token is None:
         raise bad_key()
-    return Caller(token, head.address)
+    return Caller(head.token, head.address)
 
 
 def bad_key() -> ApiError:
@@ -114,9 +43,9 @@ def bad_key() -> ApiError:
     )
 
 
-def early(head: Head) -> bool:
-    """Whether the body is small enough to be read before the key is known to be good."""
-    return head.length is not None and head.length <= EARLY
+def early(length: int | None) -> bool:
+    """Whether a body is small enough to be read before the key is known to be good."""
+    return length is not None and length <= EARLY
 
 
 async def read_call(exchange: Exchange, route: Route, head: Head, caller: Caller) -> Call:
@@ -126,7 +55,7 @@ async def read_call(exchange: Exchange, route: Route, head: Head, caller: Caller
     if route.body is BodyKind.NONE:
         return base
     try:
-        _check_head(head, route)
+        _check_head(head, exchange.length, route)
         raw = await exchange.body(route.body_limit)
         if len(raw) > _THREAD:
             return await asyncio.to_thread(understand, base, raw, head)
@@ -137,8 +66,8 @@ async def read_call(exchange: Exchange, route: Route, head: Head, caller: Caller
         return Call(exchange.id, route, caller, began, permission=route.permission, fault=fault)
 
 
-def _check_head(head: Head, route: Route) -> None:
-    if head.length is not None and head.length > route.body_limit:
+def _check_head(head: Head, length: int | None, route: Route) -> None:
+    if length is not None and length > route.body_limit:
         raise too_large(route.body_limit)
     kind = head.content_type.partition(b";")[0].strip().lower()
     if kind not in (b"application/json", b"") or head.encoded:

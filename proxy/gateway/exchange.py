@@ -1,16 +1,16 @@
 """A client's request and our answer to it, whoever carries them.
 
-The steps of the gateway know only `Exchange`. ASGI is its first implementation; the console's
-view and a protocol of our own are to be others, held to the same suite.
+The steps of the gateway know only `Exchange`. ASGI is one implementation, the fast lane of
+`bsod/lane.py` another; the console's view is to be a third, held to the same suite.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Protocol
 
 from proxy.errors import ApiError, Code
+from proxy.gateway.head import Head, Headers, read_head
 
-Headers = Iterable[tuple[bytes, bytes]]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
@@ -22,10 +22,12 @@ class ClientGone(Exception):
 
 class Exchange(Protocol):
     id: str
-    method: str
-    headers: list[tuple[bytes, bytes]]
-    peer: str
+    length: int | None
+    """Bytes of body; None: it is chunked, or there is none."""
     started: bool
+
+    def head(self) -> Head:
+        """What the headers say. ApiError 400, see `read_head`."""
 
     async def body(self, limit: int) -> bytes:
         """The whole body; ApiError 413 beyond `limit` bytes, ClientGone when it never came."""
@@ -49,11 +51,16 @@ class AsgiExchange:
     def __init__(self, id: str, scope: Message, receive: Receive, send: Send) -> None:
         self.id = id
         self.method: str = scope["method"]
-        self.headers: list[tuple[bytes, bytes]] = scope["headers"]
-        self.peer: str = (scope.get("client") or ("",))[0]
+        self._headers: list[tuple[bytes, bytes]] = scope["headers"]
+        self._peer: str = (scope.get("client") or ("",))[0]
+        length = dict(self._headers).get(b"content-length", b"")
+        self.length = int(length) if length.isdigit() else None
         self.started = False
         self._receive, self._send = receive, send
         self._watcher: asyncio.Task[None] | None = None
+
+    def head(self) -> Head:
+        return read_head(self._headers, self._peer)
 
     async def body(self, limit: int) -> bytes:
         chunks, size = [], 0

@@ -7,7 +7,7 @@ from bsod.lib import clock
 from proxy.catalogue import ModelInfo
 from proxy.gateway.admission import find_model
 from proxy.gateway.answer import send_json
-from proxy.gateway.call import caller_of, read_head
+from proxy.gateway.call import caller_of
 from proxy.gateway.exchange import Exchange
 from proxy.gateway.plane import Gateway
 from proxy.routes import ROUTES, Route
@@ -17,7 +17,7 @@ Params = Mapping[str, str]
 
 async def answer(gateway: Gateway, route: Route, params: Params, exchange: Exchange) -> None:
     """A free route: checked like any other, entered nowhere."""
-    head = read_head(exchange)
+    head = exchange.head()
     if route.needs_key:
         await gateway.check(caller_of(head), route.permission)
     status, body = await ANSWERS[route.local](gateway, params)
