@@ -42,7 +42,16 @@ FULL = Plan(
     "full", 3, loop=5, big=4, single=2, warmup=2, streams=1000, chunks=100, ramp_ms=2000, idle=60
 )
 QUICK = Plan(
-    "quick", 1, loop=3, big=2, single=1.5, warmup=0.5, streams=1000, chunks=40, ramp_ms=1500, idle=5
+    "quick",
+    1,
+    loop=3,
+    big=2,
+    single=1.5,
+    warmup=0.5,
+    streams=1000,
+    chunks=40,
+    ramp_ms=1500,
+    idle=12,
 )
 
 

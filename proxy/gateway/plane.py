@@ -13,6 +13,7 @@ from accounts.keys.identity import Identity
 from bsod.lib import clock
 from bsod.lib.groupcommit import GroupCommit, Unavailable
 from bsod.lib.http import Client
+from bsod.lib.memory import Quiet
 from bsod.lib.steps import step
 from bsod.lib.terms import EndReason, Permission
 from proxy.gateway import closing
@@ -46,6 +47,7 @@ class Gateway:
             every=settings.LEDGER_BEAT,
             patience=settings.LEDGER_PATIENCE,
         )
+        self._quiet = Quiet()
         self._leashes: set[Leash] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -160,6 +162,7 @@ class Gateway:
         self._heart.register()
         self.ledger.beat()
         self._watch.look(self._heart.id)
+        self._quiet.look(self.ledger.operations)
 
 
 def _and_hang_up(work: Callable[[], None]) -> None:
