@@ -22,6 +22,7 @@ class Code(StrEnum):
     ACCOUNT_BANNED = "account_banned"
     PERMISSION_DENIED = "permission_denied"
     NETWORK_NOT_ALLOWED = "network_not_allowed"
+    REQUEST_TIMEOUT = "request_timeout"
     REQUEST_TOO_LARGE = "request_too_large"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     MODEL_NOT_FOUND = "model_not_found"
@@ -63,6 +64,7 @@ ERRORS: dict[Code, Kind] = {
     Code.ACCOUNT_BANNED: Kind(403, _PERMISSION, "The account is banned; see `ban`."),
     Code.PERMISSION_DENIED: Kind(403, _PERMISSION, "The key lacks a permission."),
     Code.NETWORK_NOT_ALLOWED: Kind(403, _PERMISSION, "The key is not for this network."),
+    Code.REQUEST_TIMEOUT: Kind(408, _REQUEST, "The body did not come in time."),
     Code.REQUEST_TOO_LARGE: Kind(413, _REQUEST, "The body is larger than the route takes."),
     Code.UNSUPPORTED_MEDIA_TYPE: Kind(415, _REQUEST, "The route takes another content type."),
     Code.MODEL_NOT_FOUND: Kind(404, _REQUEST, "No such model; see GET /v1/models."),

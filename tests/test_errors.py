@@ -53,7 +53,8 @@ def test_statuses_are_those_the_official_clients_sort_by() -> None:
         "invalid_request": 400, "invalid_host": 400, "invalid_json": 400, "invalid_value": 400,
         "not_found": 404, "method_not_allowed": 405, "invalid_api_key": 401,
         "account_banned": 403, "permission_denied": 403, "network_not_allowed": 403,
-        "request_too_large": 413, "unsupported_media_type": 415, "model_not_found": 404,
+        "request_timeout": 408, "request_too_large": 413, "unsupported_media_type": 415,
+        "model_not_found": 404,
         "model_not_allowed": 403, "rate_limit_exceeded": 429, "concurrency": 429,
         "quota_exceeded": 429, "insufficient_credits": 402, "no_upstream": 503,
         "upstream_refused": 400, "upstream_rate_limited": 429, "upstream_unavailable": 503,
@@ -95,3 +96,15 @@ def test_a_message_with_line_breaks_stays_one_event() -> None:
     event = ApiError(Code.UPSTREAM_ERROR, "a\n\ndata: [DONE]\n\nb\u2028").event()
     assert event.count(b"\n\n") == 1
     assert event.endswith(b"\n\n")
+
+
+def test_the_docs_print_the_table_as_it_is() -> None:
+    page = (ROOT / "docs" / "errors.md").read_text()
+    rows = [line.split(" | ") for line in page.splitlines() if line.startswith("| `")]
+
+    assert [row[:3] for row in rows] == [
+        [f"| `{code}`", str(kind.status), f"`{kind.type}`"] for code, kind in ERRORS.items()
+    ]
+    for (_, _, _, meaning, todo), kind in zip(rows, ERRORS.values(), strict=True):
+        assert meaning == kind.meaning.rstrip(".")
+        assert len(todo) > 10, "each says what to do next"

@@ -34,7 +34,8 @@ async def serve(
         outcome = await relay(gateway, ticket, answer, exchange)
         await finish(gateway, ticket, answer, outcome)
     except ClientGone:
-        return
+        # He has left, and nobody reads this; or his body has stalled for too long.
+        await send_error(exchange, ApiError(Code.REQUEST_TIMEOUT, "The body did not come in time."))
     except ApiError as error:
         await send_error(exchange, error)
     except Exception:

@@ -17,7 +17,7 @@ Send = Callable[[Message], Awaitable[None]]
 
 
 class ClientGone(Exception):
-    """The client left before its request was read."""
+    """The client left before its request was read, or stopped sending it."""
 
 
 class Exchange(Protocol):

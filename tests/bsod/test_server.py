@@ -16,7 +16,7 @@ import pytest
 from quotas.models import Process
 from tests import kit
 from tests.kit import Person, Site, eventually
-from tests.rawclient import Raw, Reply, chat_once, events, once
+from tests.rawclient import CHAT, JSON_TYPE, Raw, Reply, chat_once, events, once
 from tests.upstream import FaultServer, Gate, Pause, chat, sse, sse_frame
 
 
@@ -234,6 +234,21 @@ def test_a_refused_body_does_not_cost_the_client_the_answer(site: Site, alice: P
         (413, "request_too_large")
     ] * 3
     assert [reply.header("connection") for reply in replies] == ["close"] * 3
+
+
+@pytest.mark.once
+def test_a_body_that_stalls_is_told_408_and_draws_nothing(launch: Any, up: FaultServer) -> None:
+    """gunicorn's timeout is a minute; here it is two seconds."""
+    site, supplied, who = launch(1, GUNICORN_CMD_ARGS="--timeout 2"), kit.supply(up), kit.person()
+    body = json.dumps(kit.ask(supplied)).encode()
+    headers = [*who.auth.items(), JSON_TYPE, ("Content-Length", str(len(body) + 100_000))]
+    with Raw(site) as raw:
+        raw.ask("POST", CHAT, headers, body)
+        reply = raw.reply()
+        assert (reply.status, reply.error["code"]) == (408, "request_timeout")
+        assert raw.over()
+
+    assert not who.entries()
 
 
 @pytest.mark.parametrize("reset", [False, True])
