@@ -28,6 +28,7 @@ from accounts.keys.models import ApiKey
 from accounts.keys.service import create_key
 from accounts.models import Account
 from accounts.service import create_account
+from bsod.lib.groupcommit import exclusive
 from bsod.lib.terms import Tier
 from proxy.models import Model, Offer, Provider, ProviderKey
 from proxy.pool import bump, vault
@@ -324,3 +325,28 @@ def beside(work: Callable[[], Any]) -> Iterator[None]:
     finally:
         thread.join(30)
     assert not failed, failed
+
+
+@contextlib.contextmanager
+def ledger_held(who: Person) -> Iterator[threading.Event]:
+    """Somebody else has the lock, SQLite's or the account's, until the event is set."""
+    taken, let_go = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with exclusive("somebody else"), connection.cursor() as cursor:
+            if connection.vendor == "postgresql":
+                cursor.execute(
+                    "SELECT 1 FROM accounts_account WHERE id = %s FOR UPDATE", [who.account.pk]
+                )
+            taken.set()
+            let_go.wait(20)
+        connection.close()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert taken.wait(10)
+    try:
+        yield let_go
+    finally:
+        let_go.set()
+        thread.join()

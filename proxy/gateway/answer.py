@@ -5,7 +5,8 @@ with a comment after fifteen silent seconds. From then on an error is an event i
 """
 
 import asyncio
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import orjson
@@ -95,6 +96,24 @@ class Answer:
         task = asyncio.get_running_loop().create_task(self._say(_COMMENT))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    @contextlib.contextmanager
+    def awaited(self) -> Iterator[None]:
+        """While a stream's end waits for its close it is kept alive like any other silence."""
+        if not self.started:
+            yield
+            return
+        loop = asyncio.get_running_loop()
+
+        def remind() -> None:
+            self.comment()
+            timers.append(loop.call_later(settings.KEEPALIVE_EVERY, remind))
+
+        timers = [loop.call_later(settings.KEEPALIVE_EVERY, remind)]
+        try:
+            yield
+        finally:
+            timers[-1].cancel()
 
     async def _say(self, data: bytes) -> None:
         if not self._exchange.started:

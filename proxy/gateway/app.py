@@ -98,7 +98,8 @@ async def finish(gateway: Gateway, ticket: Ticket, answer: Answer, outcome: Outc
     """Close, then say the last word: nothing is answered before its entry is durable."""
     latency = round((clock.monotonic() - ticket.call.began) * 1000)
     try:
-        receipt = await gateway.settle(ticket, outcome, outcome.status, latency, answer.started)
+        with answer.awaited():
+            receipt = await gateway.settle(ticket, outcome, outcome.status, latency, answer.started)
     except ApiError as error:
         await answer.fail(error)
         return

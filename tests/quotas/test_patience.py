@@ -2,15 +2,13 @@
 
 import asyncio
 import contextlib
-import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from django.db import connection
 
-from bsod.lib.groupcommit import exclusive
 from proxy.errors import ApiError
 from proxy.gateway.plane import Gateway
 from tests import kit
@@ -39,31 +37,6 @@ async def opened() -> AsyncIterator[Gateway]:
         await plane.close()
 
 
-@contextlib.contextmanager
-def held(who: Person) -> Iterator[threading.Event]:
-    """Somebody else has the lock, SQLite's or the account's, until the event is set."""
-    taken, let_go = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        with exclusive("somebody else"), connection.cursor() as cursor:
-            if connection.vendor == "postgresql":
-                cursor.execute(
-                    "SELECT 1 FROM accounts_account WHERE id = %s FOR UPDATE", [who.account.pk]
-                )
-            taken.set()
-            let_go.wait(20)
-        connection.close()
-
-    thread = threading.Thread(target=hold)
-    thread.start()
-    assert taken.wait(10)
-    try:
-        yield let_go
-    finally:
-        let_go.set()
-        thread.join()
-
-
 def test_a_caller_is_not_kept_longer_than_patience_and_its_entry_is_released(
     alice: Person, name: str, settings: Any
 ) -> None:
@@ -72,7 +45,7 @@ def test_a_caller_is_not_kept_longer_than_patience_and_its_entry_is_released(
     async def scene() -> None:
         async with opened() as plane:
             await plane.admit(admit(token(alice.secret), name).call)
-            with held(alice) as let_go:
+            with kit.ledger_held(alice) as let_go:
                 began = time.monotonic()
                 with pytest.raises(ApiError) as refused:
                     await plane.admit(admit(token(alice.secret), name).call)
@@ -98,7 +71,7 @@ def test_a_close_that_comes_too_late_tells_the_client_and_goes_on(
     async def scene() -> None:
         async with opened() as plane:
             ticket = await plane.admit(admit(token(alice.secret), name).call)
-            with held(alice) as let_go:
+            with kit.ledger_held(alice) as let_go:
                 settle = asyncio.ensure_future(plane.settle(ticket, outcome(10, 5), 200, 7, sent))
                 await asyncio.sleep(1)
                 # On PostgreSQL the batch is in its transaction: what it does is not guessed.

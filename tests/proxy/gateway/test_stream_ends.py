@@ -10,8 +10,8 @@ import pytest
 from tests import kit
 from tests.kit import Person, Site
 from tests.proxy.gateway.streams import DONE, chunk, held, texts
-from tests.rawclient import chat_once, events
-from tests.upstream import FaultServer, Pause, Reply, sse_frame, usage_of
+from tests.rawclient import Raw, chat_once, events
+from tests.upstream import FaultServer, Gate, Pause, Reply, sse_frame, usage_of
 
 COMPLETE = {
     "done": [sse_frame(chunk("hi", "stop")), DONE],
@@ -142,3 +142,27 @@ def test_done_is_the_end_even_when_the_provider_forgets_to_close(
     assert body.endswith(DONE)
     assert alice.closed()[0].end_reason == "completed"
     assert time.monotonic() - began < 2.5
+
+
+def test_a_stream_whose_close_waits_for_the_ledger_is_kept_alive(
+    launch: Any, up: FaultServer, alice: Person
+) -> None:
+    site, supplied, gate = (
+        launch(1, KEEPALIVE_EVERY="0.3", CLOSE_PATIENCE="15"),
+        kit.supply(up),
+        Gate(),
+    )
+    up.script(held([sse_frame(chunk("hi", "stop")), gate, DONE]))
+    with Raw(site) as raw:
+        raw.chat(alice, kit.ask(supplied, stream=True))
+        raw.head()
+        chunks = raw.chunks()
+        while b"hi" not in next(chunks):
+            pass
+        with kit.ledger_held(alice) as let_go:
+            gate.open()
+            told = [next(chunks) for _ in range(3)]
+            let_go.set()
+        assert told == [b": keep-alive\n\n"] * 3
+        assert b"".join(chunks).replace(told[0], b"") == DONE
+    assert alice.closed()[0].end_reason == "completed"
