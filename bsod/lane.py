@@ -28,7 +28,7 @@ from proxy.gateway.plane import Gateway
 from proxy.routes import Close, Plane, Route
 
 MOST_HEAD = 16_384  # bytes of a plain head
-MOST_HEADERS = 100
+MOST_HEADERS = 100  # as gunicorn has it
 MOST_WAITING = 65_536  # bytes taken ahead of a request that is being answered
 REST = 5.0  # seconds the rest of a body may take; then the server's own protocol waits for it
 HIGH = 65_536  # bytes the socket has not taken at which a writer waits
@@ -79,8 +79,6 @@ class Lane(asyncio.Protocol):
         self._peer = peer[0] if isinstance(peer, tuple) else ""
         self._idle_since = self._loop.time()
         self._timer = self._loop.call_later(self._worker.cfg.keepalive, self._look)
-        if self._worker.cfg.is_ssl:
-            self._hand_over(b"")
 
     def data_received(self, data: bytes) -> None:
         if self._exchange:
@@ -127,8 +125,10 @@ class Lane(asyncio.Protocol):
         if len(data) < after:
             self._parts, self._missing = [data], after - len(data)
             self._late = self._loop.call_later(REST, self._hand_over_late)
+            self._read_on()
             return
         self._waiting = data[after:]
+        self._read_on()
         self._exchange = exchange = LaneExchange(self, plan.head, data[body:after])
         self._gateway.detach(serve(self._gateway, plan.route, plan.params, exchange))
 
@@ -152,14 +152,21 @@ class Lane(asyncio.Protocol):
             self._paused = True
             self.transport.pause_reading()
 
+    def _read_on(self) -> None:
+        """Resume reading, unless the requests that wait are a flood still."""
+        if self._paused and len(self._waiting) <= MOST_WAITING:
+            self._paused = False
+            self.transport.resume_reading()
+
     def _hand_over_late(self) -> None:
         self._hand_over(self._collected())
 
     def _hand_over(self, data: bytes) -> None:
         """The server's own protocol takes the connection, as if it had had it from the start."""
-        self._retire()
         if self.transport.is_closing():
-            return
+            return  # its end is about to be told to us
+        self._retire()
+        self._read_on()
         protocol = self._fallback(self._worker)
         self.transport.set_protocol(protocol)
         protocol.connection_made(self.transport)
@@ -193,7 +200,8 @@ class Lane(asyncio.Protocol):
     @property
     def closing(self) -> bool:
         """Whether the connection ends with the answer that is being given."""
-        return not self._worker.alive
+        worker = self._worker
+        return not worker.alive or worker.nr + 1 >= worker.max_requests
 
     def done(self, whole: bool) -> None:
         """The answer has been given; what has come meanwhile is next."""
@@ -208,9 +216,6 @@ class Lane(asyncio.Protocol):
             self.transport.close()
             return
         self._idle_since = self._loop.time()
-        if self._paused:
-            self._paused = False
-            self.transport.resume_reading()
         if self._waiting:
             data, self._waiting = self._waiting, b""
             self._take(data)
@@ -265,8 +270,8 @@ class LaneExchange:
         self._first = first + b"\r\n\r\n"
 
     async def write(self, data: bytes) -> None:
-        if not data:
-            return
+        if not data or self._ended:
+            return  # a comment that is late would be read as the next answer
         if self._chunked:
             data = b"%x\r\n%b\r\n" % (len(data), data)
         first, self._first = self._first, b""
@@ -304,7 +309,7 @@ def _understand(head: bytes, peer: str) -> _Plan | None:
     if found.route.plane is not Plane.GATEWAY or found.route.close is Close.FREE:
         return None
     headers = [_pair(line) for line in plain[2].split(b"\r\n")[:-1]]
-    if len(headers) > MOST_HEADERS or any(_odd(*header) for header in headers):
+    if len(headers) >= MOST_HEADERS or any(_odd(*header) for header in headers):
         return None
     try:
         return _Plan(found.route, found.params, read_head(headers, peer))

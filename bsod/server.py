@@ -1,8 +1,9 @@
-"""The worker class: gunicorn's own ASGI worker with the fast lane before it and five things set
+"""The worker class: gunicorn's own ASGI worker with the fast lane before it and six things set
 right.
 
 - It listens with a backlog of 100 whatever gunicorn's setting says; ours is the setting's.
 - A client that leaves while we wait for it to read would leave the writer waiting for ever.
+- A client that never ends its first head would be kept for ever.
 - At SIGTERM idle connections are closed at once and calls get `DRAIN_SECONDS` to end.
 - What is no HTTP is refused in the API's own shape.
 - A request refused before its body was read: closing at once would make the client's kernel
@@ -28,6 +29,9 @@ class Protocol(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no types
     def connection_made(self, transport: Any) -> None:
         self.worker.protocols.add(self)
         super().connection_made(transport)
+        if self._request_ready:
+            # gunicorn would wait for the end of a first head for ever.
+            self._arm_keepalive_timer()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         super().connection_lost(exc)
@@ -75,6 +79,10 @@ class Protocol(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no types
 
 
 def _connect(worker: "Worker") -> asyncio.Protocol:
+    """The lane speaks no TLS, keeps connections and logs no access: who asks gunicorn for
+    something else gets it from gunicorn."""
+    if worker.cfg.is_ssl or not worker.cfg.keepalive or worker.log.access_log_enabled:
+        return Protocol(worker)
     lane: asyncio.Protocol = worker.asgi.lane(worker, Protocol)
     return lane
 

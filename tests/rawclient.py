@@ -16,6 +16,8 @@ from tests.kit import Person, Site, leftovers
 CHAT = "/v1/chat/completions"
 JSON_TYPE = ("Content-Type", "application/json")
 Header = tuple[str, str | bytes]
+also: list[Header] = []
+"""Headers every request gets besides its own; a fixture may put one here."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,7 @@ def request(
     names = {name.lower() for name, _ in headers}
     lines += [
         name.encode() + b": " + (value if isinstance(value, bytes) else value.encode())
-        for name, value in headers
+        for name, value in (*headers, *also)
     ]
     if body is not None and not names & {"content-length", "transfer-encoding"}:
         lines.append(b"Content-Length: %d" % len(body))

@@ -80,6 +80,7 @@ class Answer:
     def __init__(self, exchange: Exchange, ticket: Ticket) -> None:
         self._exchange, self._ticket = exchange, ticket
         self._tasks: set[asyncio.Task[None]] = set()
+        self._over = False
 
     @property
     def started(self) -> bool:
@@ -116,6 +117,8 @@ class Answer:
             timers[-1].cancel()
 
     async def _say(self, data: bytes) -> None:
+        if self._over:
+            return  # late, behind the last word
         if not self._exchange.started:
             await self._start(0)
         await self._exchange.write(data)
@@ -140,6 +143,7 @@ class Answer:
         """The last word, once the close is durable."""
         if outcome.end is EndReason.CLIENT_GONE and self._ticket.call.stream:
             return
+        self._over = True
         if outcome.error:
             await self.fail(outcome.error, outcome)
             return
@@ -158,6 +162,7 @@ class Answer:
 
     async def fail(self, error: ApiError, outcome: Outcome | None = None) -> None:
         """The error as the whole answer, or as the event that ends a stream already begun."""
+        self._over = True
         if self._exchange.started:
             await self._exchange.end(error.event())
             return
