@@ -7,6 +7,7 @@ the database's rows, inside a batch or a probe's transaction, so that every proc
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import cache
 from typing import NamedTuple, Protocol
 
 from django.conf import settings
@@ -57,8 +58,8 @@ class Learnt(Protocol):
 def learn(cursor: sql.Cursor, attempts: Sequence[Learnt], now: datetime) -> None:
     """Take the verdicts of a batch into the pool's rows."""
     good = [attempt for attempt in attempts if attempt.blame is Blame.NOBODY]
-    _forgive(cursor, ProviderKey, {attempt.key for attempt in good})
-    _forgive(cursor, Provider, {attempt.provider for attempt in good})
+    if good:
+        _forgive(cursor, {attempt.key for attempt in good}, {attempt.provider for attempt in good})
     # In one order in every process: whoever locks these rows otherwise may lock them crosswise.
     bad = sorted(
         (attempt for attempt in attempts if _RULES.get(attempt.blame)),
@@ -69,15 +70,24 @@ def learn(cursor: sql.Cursor, attempts: Sequence[Learnt], now: datetime) -> None
         bump()
 
 
-def _forgive(cursor: sql.Cursor, model: type[Provider] | type[ProviderKey], ids: set[int]) -> None:
+def _forgive(cursor: sql.Cursor, keys: set[int], providers: set[int]) -> None:
     """A success ends a row of failures. One indexed look where there was none."""
-    if ids:
-        cursor.execute(
-            f"UPDATE {sql.table(model)} SET {sql.bare(model, 'failures')} = 0 "
-            f"WHERE {sql.bare(model, 'id')} IN ({sql.marks(ids)}) "
-            f"AND {sql.bare(model, 'failures')} > 0",
-            sorted(ids),
-        )
+    cursor.execute(
+        f"{_failing(ProviderKey, len(keys))} UNION ALL {_failing(Provider, len(providers))}",
+        (*keys, *providers),
+    )
+    if cursor.fetchall():
+        ProviderKey.objects.filter(pk__in=keys, failures__gt=0).update(failures=0)
+        Provider.objects.filter(pk__in=providers, failures__gt=0).update(failures=0)
+
+
+@cache
+def _failing(model: type[Provider] | type[ProviderKey], count: int) -> str:
+    return (
+        f"SELECT 1 FROM {sql.table(model)} "
+        f"WHERE {sql.column(model, 'id')} IN ({sql.marks(range(count))}) "
+        f"AND {sql.column(model, 'failures')} > 0"
+    )
 
 
 def _limited(attempt: Learnt, now: datetime) -> bool:

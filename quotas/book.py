@@ -97,6 +97,7 @@ class Book:
     def __init__(self, rows: Iterable[Row]) -> None:
         self._rows: dict[int, Row] = {}
         self._places: dict[tuple[int, str, str], list[Row]] = defaultdict(list)
+        self._purses: dict[tuple[object, ...], Purse] = {}
         self.changed: dict[int, Row] = {}
         for row in rows:
             self.add(row)
@@ -104,6 +105,7 @@ class Book:
     def add(self, row: Row) -> None:
         self._rows[row.id] = row
         self._places[row.account, row.owner, row.bucket].append(row)
+        self._purses.clear()
 
     def find(self, wanted: Wanted) -> Row | None:
         for row in self._places[wanted.account, wanted.owner, wanted.bucket]:
@@ -125,7 +127,17 @@ class Book:
     def purse(
         self, account: int, key: int | None, owner: str, bucket: str, day: str, at: datetime
     ) -> Purse:
-        """The payers of a call that began at `at`, on `day`."""
+        """The payers of a call that began at `at`, on `day`. Its rows are the book's own: what is
+        free in it changes with them."""
+        key_ = (account, key, owner, bucket, day, at)
+        purse = self._purses.get(key_)
+        if purse is None:
+            purse = self._purses[key_] = self._purse(*key_)
+        return purse
+
+    def _purse(
+        self, account: int, key: int | None, owner: str, bucket: str, day: str, at: datetime
+    ) -> Purse:
         payers = order(
             row
             for row in self._places[account, owner, bucket]

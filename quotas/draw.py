@@ -78,7 +78,8 @@ def draw(payers: Sequence[Row], bound: Row | None, amount: int) -> Drawn:
     wanted = amount if limit is None else min(amount, limit)
     legs, left = [], wanted
     for row in payers:
-        part = left if row.free is None else min(left, row.free)
+        free_ = row.free
+        part = left if free_ is None else min(left, free_)
         if part:
             legs.append(Leg(row.id, part))
             left -= part

@@ -44,4 +44,4 @@ def wait(pace: Minute, limit: int, now: datetime) -> int:
 
 
 def counted(pace: Minute) -> Minute:
-    return pace._replace(requests=pace.requests + 1)
+    return Minute(pace.minute, pace.requests + 1, pace.previous)

@@ -8,6 +8,7 @@ goes first, so that it cannot commit again; then its open entries are closed at 
 import logging
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from typing import Any
 
 from django.conf import settings
 from django.db import OperationalError, connection
@@ -42,15 +43,19 @@ class Heart:
                 Process.objects.get_or_create(id=self.id)
             self._registered = True
 
-    def beat(self) -> None:
-        """First statement of a batch. Raises ProcessGone when others declared us dead."""
+    def beat(self, cursor: sql.Cursor, wanted: str) -> Any:
+        """First statement of a batch. Returns the value of `wanted`, an expression read with it.
+        Raises ProcessGone when others declared us dead."""
         if not self._registered:
             raise OperationalError("the process has no row yet")
-        with connection.cursor() as cursor:
-            cursor.execute(sql.update(Process, ("beat",)), (self._beat + 1, self.id))
-            if not cursor.rowcount:
-                raise ProcessGone(self.id)
+        cursor.execute(
+            f"{sql.update(Process, ('beat',))} RETURNING {wanted}", (self._beat + 1, self.id)
+        )
+        rows = cursor.fetchall()
+        if not rows:
+            raise ProcessGone(self.id)
         self._beat += 1
+        return rows[0][0]
 
     def landed(self) -> bool:
         """Whether the batch that beat last has been committed.

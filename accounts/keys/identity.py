@@ -6,14 +6,12 @@ from values alone.
 """
 
 import ipaddress
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
-
-from django.db import connection
 
 from accounts.keys.models import ApiKey
 from accounts.keys.tokens import Token, matches
@@ -33,6 +31,11 @@ _PLAN = (
     "slug", "kind", "requests_per_minute", "open_calls", "caps", "credits_per_period",
     "period_days",
 )  # fmt: skip
+_BAN = ("reason", "until")
+# Where they are in a row of the one read.
+_ACCOUNT_AT = slice(len(_KEY), len(_KEY) + len(_ACCOUNT))
+_PLAN_AT = slice(_ACCOUNT_AT.stop, _ACCOUNT_AT.stop + len(_PLAN))
+_BAN_AT = slice(_PLAN_AT.stop, _PLAN_AT.stop + len(_BAN))
 
 
 class Refusal(StrEnum):
@@ -119,22 +122,69 @@ def read(
 
     The accounts `also` are locked in the same breath, for whatever else the batch does to them.
     """
-    rows = _key_rows(cursor, tuple(public_ids)) if public_ids else []
-    wanted = {row[4] for row in rows}
-    # On SQLite the whole database is ours already: only what is needed is read.
-    locked = wanted | set(also) if lock and connection.vendor == "postgresql" else wanted
-    accounts = lock_accounts(cursor, locked, lock) if locked else []
-    owners = _owners(cursor, [row for row in accounts if row[0] in wanted], now)
-    return {row[0]: _identity(row, owners[row[4]]) for row in rows}
+    if lock:
+        lock_accounts(cursor, also, public_ids)
+    if not public_ids:
+        return {}
+    cursor.execute(_sql_read(len(public_ids)), (FREE, *public_ids))
+    rows = cursor.fetchall()
+    plans = {(plan := row[_PLAN_AT])[0]: _terms(*plan) for row in rows}
+    bans = _bans(rows, now)
+    owners: dict[int, Owner] = {}
+    found: dict[str, Identity] = {}
+    for row in rows:
+        account = row[_ACCOUNT_AT]
+        owner = owners.get(account[0])
+        if owner is None:
+            owner = owners[account[0]] = _owner(account, plans, bans.get(account[0]), now)
+        if row[0] not in found:
+            found[row[0]] = _identity(row, owner)
+    return found
 
 
-def _key_rows(cursor: sql.Cursor, ids: tuple[str, ...]) -> list[tuple[Any, ...]]:
-    cursor.execute(
-        f"SELECT {sql.columns(ApiKey, _KEY)} FROM {sql.table(ApiKey)} "
-        f"WHERE {sql.column(ApiKey, 'public_id')} IN ({sql.marks(ids)})",
-        ids,
+@cache
+def _sql_read(keys: int) -> str:
+    """A row for each key, and more where the owner is not on the free plan (which may have to
+    stand in for his) or has several bans."""
+    account, lifted = sql.column(Account, "id"), sql.column(Ban, "lifted_at")
+    return (
+        f"SELECT {sql.columns(ApiKey, _KEY)}, {sql.columns(Account, _ACCOUNT)}, "
+        f"{sql.columns(Plan, _PLAN)}, {sql.columns(Ban, _BAN)} FROM {sql.table(ApiKey)} "
+        f"JOIN {sql.table(Account)} ON {account} = {sql.column(ApiKey, 'account')} "
+        f"JOIN {sql.table(Plan)} "
+        f"ON {sql.column(Plan, 'slug')} IN ({sql.column(Account, 'plan')}, %s) "
+        f"LEFT JOIN {sql.table(Ban)} "
+        f"ON {sql.column(Ban, 'account')} = {account} AND {lifted} IS NULL "
+        f"WHERE {sql.column(ApiKey, 'public_id')} IN ({sql.marks(range(keys))})"
     )
-    return list(cursor.fetchall())
+
+
+def lock_accounts(
+    cursor: sql.Cursor, accounts: Collection[int], keys: Collection[str] = ()
+) -> None:
+    """Take the lock that owns the ledger rows of these accounts, and of the owners of these keys
+    (a key never changes its owner). Whatever is decided on is read by later statements: one that
+    has waited for a lock still sees the other tables as they were before."""
+    # On SQLite the whole database is ours already.
+    if (accounts or keys) and not sql.on_sqlite():
+        cursor.execute(_sql_lock(len(accounts), len(keys)), (*accounts, *keys))
+
+
+@cache
+def _sql_lock(accounts: int, keys: int) -> str:
+    account = sql.column(Account, "id")
+    wanted = []
+    if accounts:
+        wanted.append(f"VALUES {sql.groups(accounts, 1)}")
+    if keys:
+        wanted.append(
+            f"SELECT {sql.column(ApiKey, 'account')} FROM {sql.table(ApiKey)} "
+            f"WHERE {sql.column(ApiKey, 'public_id')} IN ({sql.marks(range(keys))})"
+        )
+    return (
+        f"SELECT {account} FROM {sql.table(Account)} "
+        f"WHERE {account} IN ({' UNION ALL '.join(wanted)}) ORDER BY {account} FOR NO KEY UPDATE"
+    )
 
 
 def _identity(row: tuple[Any, ...], owner: Owner) -> Identity:
@@ -157,40 +207,13 @@ def _identity(row: tuple[Any, ...], owner: Owner) -> Identity:
     )
 
 
-def _owners(
-    cursor: sql.Cursor, accounts: Sequence[tuple[Any, ...]], now: datetime
-) -> dict[int, Owner]:
-    """Accounts with the plan that holds for them and the ban that stands."""
-    if not accounts:
-        return {}
-    plans = _plans(cursor)
-    bans = _bans(cursor, [row[0] for row in accounts], now)
-    return {
-        row[0]: Owner(
-            row[0],
-            row[1],
-            bool(row[2]),
-            bool(row[3]),
-            standing(plans[row[4]], plans[FREE], _known(row[5]), sql.moment(row[6]), now),
-            bans.get(row[0]),
-        )
-        for row in accounts
-    }
-
-
-def lock_accounts(
-    cursor: sql.Cursor, accounts: Collection[int], lock: bool = True
-) -> list[tuple[Any, ...]]:
-    """Take the lock that owns these accounts' ledger rows; returns the accounts."""
-    ids = tuple(accounts)
-    locking = "FOR NO KEY UPDATE" if lock and connection.vendor == "postgresql" else ""
-    cursor.execute(
-        f"SELECT {sql.columns(Account, _ACCOUNT)} FROM {sql.table(Account)} "
-        f"WHERE {sql.column(Account, 'id')} IN ({sql.marks(ids)}) "
-        f"ORDER BY {sql.column(Account, 'id')} {locking}",
-        ids,
-    )
-    return list(cursor.fetchall())
+def _owner(
+    account: tuple[Any, ...], plans: Mapping[str, PlanTerms], ban: Banned | None, now: datetime
+) -> Owner:
+    """An account with the plan that holds for it and the ban that stands."""
+    id_, username, is_staff, is_active, plan, started_at, expires_at = account
+    holds = standing(plans[plan], plans[FREE], _known(started_at), sql.moment(expires_at), now)
+    return Owner(id_, username, bool(is_staff), bool(is_active), holds, ban)
 
 
 def _known(value: Any) -> datetime:
@@ -199,29 +222,22 @@ def _known(value: Any) -> datetime:
     return found
 
 
-def _plans(cursor: sql.Cursor) -> dict[str, PlanTerms]:
-    cursor.execute(f"SELECT {sql.columns(Plan, _PLAN)} FROM {sql.table(Plan)}")
-    return {
-        row[0]: PlanTerms(row[0], row[1], row[2], row[3], sql.parsed(row[4]), row[5], row[6])
-        for row in cursor.fetchall()
-    }
+@lru_cache(maxsize=256)
+def _terms(*plan: Any) -> PlanTerms:
+    slug, kind, requests_per_minute, open_calls, caps, credits, days = plan
+    return PlanTerms(slug, kind, requests_per_minute, open_calls, sql.parsed(caps), credits, days)
 
 
-def _bans(cursor: sql.Cursor, accounts: Collection[int], now: datetime) -> dict[int, Banned]:
-    ids = tuple(accounts)
-    cursor.execute(
-        f"SELECT {sql.columns(Ban, ('account', 'reason', 'until'))} FROM {sql.table(Ban)} "
-        f"WHERE {sql.column(Ban, 'lifted_at')} IS NULL "
-        f"AND {sql.column(Ban, 'account')} IN ({sql.marks(ids)})",
-        ids,
-    )
+def _bans(rows: Iterable[tuple[Any, ...]], now: datetime) -> dict[int, Banned]:
+    """The standing ban of each account that has one. Of several the one that lasts longest."""
     standing_bans: dict[int, Banned] = {}
-    for account, reason, until_ in cursor.fetchall():
+    for row in rows:
+        reason, until_ = row[_BAN_AT]
         until = sql.moment(until_)
-        earlier = standing_bans.get(account)
-        if until and until <= now:
+        if reason is None or (until and until <= now):
             continue
-        # Of several the one that lasts longest is shown.
+        account = row[_ACCOUNT_AT][0]
+        earlier = standing_bans.get(account)
         if earlier is None or (earlier.until and (until is None or until > earlier.until)):
             standing_bans[account] = Banned(reason, until)
     return standing_bans

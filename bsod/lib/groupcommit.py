@@ -25,7 +25,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from django.db import Error, InterfaceError, OperationalError, connection, transaction
+from django.db import (
+    DEFAULT_DB_ALIAS,
+    Error,
+    InterfaceError,
+    OperationalError,
+    connection,
+    connections,
+    transaction,
+)
 
 from bsod.lib.clock import monotonic
 from bsod.lib.steps import step
@@ -50,7 +58,7 @@ class ProcessGone(BaseException):
 @contextlib.contextmanager
 def exclusive(who: str) -> Iterator[None]:
     """The one way to write the ledger: a durable transaction, which on SQLite has queued first."""
-    if connection.in_atomic_block:
+    if connections[DEFAULT_DB_ALIAS].in_atomic_block:
         # Whoever locks accounts with other rows in hand may wait for one who wants those.
         raise RuntimeError("the ledger's lock comes before any transaction")
     since = None

@@ -6,13 +6,14 @@ it is built once.
 """
 
 import contextlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import cache, lru_cache
+from itertools import chain
 from typing import Any, Protocol
 
 import orjson
-from django.db import connection, models
+from django.db import DEFAULT_DB_ALIAS, connection, connections, models
 
 Model = type[models.Model]
 
@@ -21,8 +22,6 @@ class Cursor(Protocol):
     """What statements are run on: Django's cursor, or the hot one below."""
 
     def execute(self, statement: str, values: Sequence[Any] = ()) -> Any: ...
-
-    def executemany(self, statement: str, values: Sequence[Sequence[Any]]) -> Any: ...
 
     def fetchall(self) -> Any: ...
 
@@ -42,9 +41,6 @@ class _SqliteCursor:
     def execute(self, statement: str, values: Sequence[Any] = ()) -> Any:
         return self._cursor.execute(_questions(statement), values)
 
-    def executemany(self, statement: str, values: Sequence[Sequence[Any]]) -> Any:
-        return self._cursor.executemany(_questions(statement), values)
-
     @property
     def rowcount(self) -> int:
         return int(self._cursor.rowcount)
@@ -62,9 +58,14 @@ def hot_cursor() -> Iterator[Cursor]:
     Django's wrapper costs more than a small statement does, at every statement; here its errors
     are translated once for the whole block. Values must be what the driver takes (see `stamp`).
     """
-    connection.ensure_connection()
-    with connection.wrap_database_errors, contextlib.closing(connection.connection.cursor()) as own:
-        yield _SqliteCursor(own) if _sqlite() else own
+    django = connections[DEFAULT_DB_ALIAS]
+    django.ensure_connection()
+    with django.wrap_database_errors:
+        own = django.connection.cursor()
+        try:
+            yield _SqliteCursor(own) if on_sqlite() else own
+        finally:
+            own.close()
 
 
 @cache
@@ -92,17 +93,56 @@ def bare(model: Model, name: str) -> str:
 
 
 @cache
-def insert(model: Model, names: tuple[str, ...]) -> str:
-    """INSERT of one row, a placeholder for each name."""
+def insert(model: Model, names: tuple[str, ...], rows: int = 1) -> str:
+    """INSERT of so many rows, a placeholder for each name of each."""
     fields = ", ".join(bare(model, name) for name in names)
-    return f"INSERT INTO {table(model)} ({fields}) VALUES ({marks(names)})"
+    return f"INSERT INTO {table(model)} ({fields}) VALUES {groups(rows, len(names))}"
 
 
 @cache
-def update(model: Model, names: tuple[str, ...], key: str = "id") -> str:
-    """UPDATE of one row found by `key`; its value comes last."""
-    sets = ", ".join(f"{bare(model, name)} = %s" for name in names)
-    return f"UPDATE {table(model)} SET {sets} WHERE {bare(model, key)} = %s"
+def update(
+    model: Model,
+    names: tuple[str, ...],
+    rows: int = 1,
+    key: tuple[str, ...] = ("id",),
+    add: bool = False,
+) -> str:
+    """UPDATE of so many rows, in each the values of `names` (to be set, or added) and its key.
+
+    All in one statement: at each the driver lets other threads run, and must wait for its turn.
+    """
+    places = ["%s"] * (len(names) + len(key))
+    source = ""
+    if rows > 1:
+        places = [_given(model, name, n) for n, name in enumerate((*names, *key), 1)]
+        source = f" FROM (VALUES {groups(rows, len(places))}) AS given"
+    pairs = [*zip((*names, *key), places, strict=True)]
+    sets = (
+        f"{bare(model, name)} = {f'{column(model, name)} + ' if add else ''}{place}"
+        for name, place in pairs[: len(names)]
+    )
+    same = (f"{column(model, name)} = {place}" for name, place in pairs[len(names) :])
+    return f"UPDATE {table(model)} SET {', '.join(sets)}{source} WHERE {' AND '.join(same)}"
+
+
+def _given(model: Model, name: str, number: int) -> str:
+    """A column of VALUES as a field's: PostgreSQL takes one that is all NULL for text."""
+    field: Any = model._meta.get_field(name)
+    kind, place = field.target_field if field.is_relation else field, f"given.column{number}"
+    if on_sqlite() or isinstance(kind, models.CharField | models.TextField):
+        return place
+    return f"CAST({place} AS {field.db_type(connection)})"
+
+
+@cache
+def groups(rows: int, width: int) -> str:
+    """Rows of placeholders, each in brackets."""
+    return ", ".join([f"({marks(range(width))})"] * rows)
+
+
+def flat(rows: Iterable[Iterable[Any]]) -> list[Any]:
+    """The values of many rows, as the placeholders of one statement take them."""
+    return [*chain.from_iterable(rows)]
 
 
 def marks(values: Collection[Any]) -> str:
@@ -110,16 +150,17 @@ def marks(values: Collection[Any]) -> str:
     return ", ".join(["%s"] * len(values))
 
 
+@lru_cache(maxsize=1024)
 def stamp(moment: datetime | None) -> Any:
     """A moment as the connection's parameters want it: SQLite keeps text, naive, in UTC."""
-    if moment is None or not _sqlite():
+    if moment is None or not on_sqlite():
         return moment
     return moment.astimezone(UTC).replace(tzinfo=None).isoformat(" ")
 
 
 @cache
-def _sqlite() -> bool:
-    # Looking at Django's connection costs more than all the rest of a stamp.
+def on_sqlite() -> bool:
+    # Asked once: looking at Django's connection costs half a small statement.
     return connection.vendor == "sqlite"
 
 

@@ -6,10 +6,12 @@ balances, the pace and the open calls too. Both raise ApiError.
 
 import hashlib
 import hmac
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from math import ceil
+from operator import itemgetter
 
 import orjson
 from django.conf import settings
@@ -22,7 +24,7 @@ from proxy.errors import ApiError, Code
 from proxy.gateway.call import bad_key, model_grammar
 from proxy.gateway.journey import Call, Caller, Quota, Ticket
 from quotas import pace as paces
-from quotas.book import Book, Holder, Purse, key_owner
+from quotas.book import Holder, Purse, key_owner
 from quotas.draw import Leg, draw
 from quotas.ledger import WHOLE
 from quotas.pace import Minute
@@ -39,17 +41,8 @@ class Screened:
     model: ModelInfo
     tariff: Tariff
     holder: Holder
-
-    @property
-    def paced(self) -> list[tuple[str, int]]:
-        """The (owner, requests a minute) pairs that bound this call."""
-        if self.holder.unlimited:
-            return []
-        own = self.identity.requests_per_minute
-        pairs = [
-            (f"user:{self.holder.account}", self.identity.owner.plan.terms.requests_per_minute)
-        ]
-        return pairs if own is None else [*pairs, (key_owner(self.identity.id), own)]
+    paced: Sequence[tuple[str, int]]
+    """The (owner, requests a minute) pairs that bound this call."""
 
 
 def authenticate(
@@ -112,14 +105,25 @@ def screen(identity: Identity | None, call: Call, catalogue: Catalogue, now: dat
     if model.pro:
         need(known, Permission.PRO_MODELS)
     who = holder(known)
-    tariff = text_tariff(
+    tariff = _tariff(
         pro=model.pro,
         credits=who.plan.pays_credits and not who.unlimited,
         price_in=model.traits.price_in,
         price_out=model.traits.price_out,
         fast=call.fast,
     )
-    return Screened(call, known, model, tariff, who)
+    return Screened(call, known, model, tariff, who, _paced(known))
+
+
+def _paced(identity: Identity) -> Sequence[tuple[str, int]]:
+    if identity.unlimited:
+        return ()
+    whole = (f"user:{identity.owner.id}", identity.owner.plan.terms.requests_per_minute)
+    own = identity.requests_per_minute
+    return (whole,) if own is None else (whole, (key_owner(identity.id), own))
+
+
+_tariff = lru_cache(maxsize=1024)(text_tariff)
 
 
 def find_model(catalogue: Catalogue, name: str) -> ModelInfo:
@@ -175,11 +179,10 @@ def check_open(screened: Screened, opened: dict[tuple[int, int], int]) -> None:
 
 
 def draw_for(
-    screened: Screened, book: Book, day: str, now: datetime
-) -> tuple[int, list[Leg], int | None]:
+    screened: Screened, purse: Purse, day: str, now: datetime
+) -> tuple[int, Sequence[Leg], int | None]:
     """(amount, legs, output limit to forward), or 429/402. Nothing is drawn yet."""
-    call, tariff, who = screened.call, screened.tariff, screened.holder
-    purse = book.purse(who.account, who.key, who.owner, tariff.bucket, day, now)
+    call, tariff = screened.call, screened.tariff
     wanted = reserve(
         tariff,
         prompt=call.prompt,
@@ -191,7 +194,7 @@ def draw_for(
     if isinstance(wanted, TooLittle):
         raise too_little(tariff.bucket, purse, wanted.needed, day, now)
     drawn = draw(purse.payers, purse.bound, wanted.amount)
-    return wanted.amount, list(drawn.legs), wanted.limit
+    return wanted.amount, drawn.legs, wanted.limit
 
 
 def too_little(bucket: Bucket, purse: Purse, needed: int, day: str, now: datetime) -> ApiError:
@@ -235,20 +238,22 @@ def ticket(
     """What the next steps know of an admitted call. The purse is read after the reservation."""
     pace_limit = pace_left = None
     if screened.paced:
-        owner, pace_limit = min(
-            screened.paced, key=lambda pair: pair[1] - paces.rate(counted[pair[0]], now)
+        left, pace_limit = min(
+            ((limit - paces.rate(counted[owner], now), limit) for owner, limit in screened.paced),
+            key=itemgetter(0),
         )
-        pace_left = max(0, int(pace_limit - paces.rate(counted[owner], now)))
+        pace_left = max(0, int(left))
     rows = [*purse.payers, *([purse.bound] if purse.bound else [])]
     granted = [row.granted for row in rows if row.granted is not None and row.period]
+    of_day, of_minute = _left_of(day, now)
     quota = Quota(
         screened.tariff.bucket,
         min(granted, default=None),
         purse.free,
-        ceil((clock.end_of_day(day) - now).total_seconds()),
+        of_day,
         pace_limit,
         pace_left,
-        ceil(60 - now.timestamp() % 60),
+        of_minute,
     )
     return Ticket(
         screened.call,
@@ -261,6 +266,13 @@ def ticket(
         quota,
         screened.tariff.bucket is Bucket.CREDITS,
     )
+
+
+@lru_cache(maxsize=8)
+def _left_of(day: str, now: datetime) -> tuple[int, int]:
+    """Seconds until the day ends, and the minute. All calls of a batch have the same `now`."""
+    ends = clock.end_of_day(day)
+    return ceil((ends - now).total_seconds()), ceil(60 - now.timestamp() % 60)
 
 
 def quota_unavailable() -> ApiError:

@@ -244,6 +244,9 @@ class Machine(RuleBasedStateMachine):
             name, call = held[which % len(held)]
             call.process, call.due_by = None, later(self.now, hours)
             Entry.objects.filter(pk=name).update(process=None, expires_at=call.due_by)
+            # Whoever gives a call away knows that others may close it now.
+            for clerk in self.clerks:
+                clerk.batch._open.pop(name, None)
 
     @rule()
     def expire(self) -> None:

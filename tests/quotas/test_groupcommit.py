@@ -17,7 +17,7 @@ from quotas.models import Pace, Process
 from tests.kit import Person
 from tests.quotas import line as lines
 from tests.quotas.desk import Clerk, admit, close, model, nameless, token
-from tests.quotas.line import answers, away, impatient, running
+from tests.quotas.line import answers, aside, away, impatient, running
 
 __all__ = ["impatient"]
 
@@ -86,6 +86,30 @@ def test_a_poisoned_operation_fails_alone_and_cheaply(alice: Person, name: str) 
     assert states.count("settled") == 63
     assert states.count("open") == 2
     assert alice.used() == 63 * 15
+
+
+@pytest.mark.parametrize("many", [1, 5])
+def test_what_somebody_else_has_closed_is_read_and_not_closed_again(
+    alice: Person, name: str, many: int
+) -> None:
+    """A process believes that its entries are open; the database has the last word."""
+
+    async def scene() -> None:
+        async with running() as line:
+            opened = [line.ledger.submit(admit(token(alice.secret), name)) for _ in range(many)]
+            tickets = await answers(opened)
+            assert len(line.clerk.batch._open) == many
+            other = await aside(Clerk)
+            closed = await aside(lambda: other.run(close(tickets[0], 3, 4)))
+            assert closed == [Receipt(7, 0, closed[0].balance)]
+            items = line.submit(*(close(ticket, 5, 5) for ticket in tickets), must=True)
+            receipts = await answers(items)
+            assert [receipt.amount for receipt in receipts] == [7] + [10] * (many - 1)
+            assert not line.clerk.batch._open
+
+    asyncio.run(scene())
+    assert alice.reserved() == 0
+    assert sum(entry.amount for entry in alice.entries()) == 7 + 10 * (many - 1)
 
 
 def test_a_close_of_an_entry_that_is_not_there_answers_nothing(alice: Person, name: str) -> None:
