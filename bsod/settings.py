@@ -237,7 +237,6 @@ if _database["ENGINE"] == "django.db.backends.sqlite3":
     _database["OPTIONS"] = {
         # Our own writers queue before they come here; only a stranger can be in the way.
         "timeout": 1,
-        "transaction_mode": "IMMEDIATE",
         # FULL: an answered call must survive a power cut (DESIGN §3).
         # A balance is written at every call: copied back less often, it is copied once for many.
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"

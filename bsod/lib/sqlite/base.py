@@ -14,12 +14,18 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from django.db.backends.sqlite3 import base
+from django.db.backends.sqlite3 import base, features
 
 _WRITES = ("INSERT", "UPDATE", "DELETE", "REPLAC")
 
 
+class _Features(features.DatabaseFeatures):
+    minimum_database_version = (3, 35)  # RETURNING, UPDATE … FROM
+
+
 class DatabaseWrapper(base.DatabaseWrapper):
+    features_class = _Features
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._lock: io.FileIO | None = None
