@@ -23,6 +23,7 @@ from bsod.lib import ids
 from proxy.errors import ApiError, Code
 
 LINGER = 2.0  # seconds
+HEAD = 10.0  # seconds a first head may take
 
 
 class Protocol(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no types
@@ -31,7 +32,8 @@ class Protocol(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no types
         super().connection_made(transport)
         if self._request_ready:
             # gunicorn would wait for the end of a first head for ever.
-            self._arm_keepalive_timer()
+            patience = min(HEAD, self._keepalive or HEAD)
+            self._keepalive_handle = self.worker.loop.call_later(patience, self._keepalive_timeout)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         super().connection_lost(exc)

@@ -5,8 +5,6 @@ before it serves; here they are seen, changed and taken out. Taking out is soft:
 made upstream still names it. Every change here reaches the pool of every process.
 """
 
-import ipaddress
-import socket
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,10 +16,9 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from bsod.lib import clock
+from bsod.lib.addresses import Address, literal, resolve
 from proxy.models import Model, Provider, ProviderKey, Rest
 from proxy.pool import bump
-
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class Pooled(admin.ModelAdmin):  # type: ignore[type-arg]  # no generic at run time
@@ -75,34 +72,22 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic at 
             self.add_error("base_url", "It must begin with https:// or http://.")
             return
         for address in addresses(url):
-            if forbidden(address):
+            if address.is_multicast or address.is_unspecified:
                 self.add_error("base_url", "No provider is served from that address.")
             elif not address.is_global and not private:
                 self.add_error("base_url", "That is a private network: tick the box if it is meant")
 
 
-def addresses(url: str) -> set[Address]:
-    """Where a URL leads today. ValidationError: nowhere."""
+def addresses(url: str) -> list[Address]:
+    """Where a URL leads today. ValidationError: nowhere, or where nobody serves models."""
     try:
         parts = urlsplit(url)
-        found = socket.getaddrinfo(parts.hostname, parts.port or 443, type=socket.SOCK_STREAM)
+        found = resolve(parts.hostname or "", parts.port or 443)
     except (OSError, ValueError):
-        raise ValidationError({"base_url": "That host is not found."}) from None
-    return {plain(ipaddress.ip_address(str(info[4][0]).partition("%")[0])) for info in found}
-
-
-def plain(address: Address) -> Address:
-    """An IPv4 address that wears an IPv6 one's clothes, undressed."""
-    return getattr(address, "ipv4_mapped", None) or address
-
-
-def forbidden(address: Address) -> bool:
-    """Link-local addresses hold the metadata of clouds; the others are nobody's."""
-    metadata = ipaddress.ip_address("fd00:ec2::254")
-    return (
-        address.is_link_local or address.is_multicast or address.is_unspecified
-        or address == metadata
-    )  # fmt: skip
+        raise ValidationError(
+            {"base_url": "That host is not found, or serves no models."}
+        ) from None
+    return [address for host in found if (address := literal(host))]
 
 
 @admin.register(Provider)

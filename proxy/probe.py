@@ -8,14 +8,19 @@ a few tokens, streamed to its end.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
 import requests
 import sseclient
 import urllib3
 from django.conf import settings
+from requests.adapters import HTTPAdapter
+from requests.utils import select_proxy
 
 from bsod.lib import clock
+from bsod.lib.addresses import resolve
 from bsod.lib.terms import Blame, RestReason
 from bsod.lib.vault import VaultError
 from proxy.models import Offer, Provider, ProviderKey
@@ -164,9 +169,22 @@ class _Session(requests.Session):
         return None
 
 
+class _Adapter(HTTPAdapter):
+    """Goes nowhere by a name that leads to a forbidden address."""
+
+    def get_connection_with_tls_context(
+        self, request: requests.PreparedRequest, verify: Any, proxies: Any = None, cert: Any = None
+    ) -> Any:
+        to = urlsplit(select_proxy(str(request.url), proxies) or str(request.url))
+        resolve(to.hostname or "", to.port or (443 if to.scheme == "https" else 80))
+        return super().get_connection_with_tls_context(request, verify, proxies, cert)
+
+
 def _send(provider: Provider, out: Outbound) -> requests.Response:
     proxies = {"http": provider.proxy_url, "https": provider.proxy_url}
     with _Session() as session:
+        session.mount("http://", _Adapter())
+        session.mount("https://", _Adapter())
         # Neither proxies nor credentials of the environment: only what the provider's row says.
         session.trust_env = False
         return session.request(

@@ -4,10 +4,8 @@ Commands, the worker and the admin all call these. HTTP happens first, outside a
 then one short transaction writes what was found and bumps the pool's generation.
 """
 
-import ipaddress
 import logging
 import re
-import socket
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,6 +15,7 @@ from urllib.parse import urlsplit
 from django.db.models import Q
 
 from bsod.lib import clock
+from bsod.lib.addresses import forbidden
 from bsod.lib.groupcommit import exclusive
 from bsod.lib.terms import Blame, RestReason
 from bsod.lib.vault import VaultError
@@ -31,7 +30,6 @@ from proxy.routes import MODEL
 log = logging.getLogger("bsod.pool")
 _CLAIM = timedelta(minutes=2)  # a probe that has not come back by then is somebody else's
 _TURN = 20.0  # seconds after which a turn of probes makes room for the worker's other chores
-_METADATA = {"metadata", "metadata.google.internal", "100.100.100.200", "fd00:ec2::254"}
 
 
 class Unknown(ValueError):
@@ -91,22 +89,8 @@ def _check(slug: str, kind: str, base_url: str) -> None:
     odd = any(mark in base_url for mark in "?#@") or not _plain(base_url)
     if not good or odd or len(base_url) > 300:
         raise Unknown("The base URL must look like https://api.example.com/v1, without a query.")
-    if host in _METADATA or _link_local(host):
+    if forbidden(host):
         raise Unknown("Link-local and metadata addresses serve no models.")
-
-
-def _link_local(host: str) -> bool:
-    try:
-        # Also as one number, in octal or in hexadecimal: as a resolver reads it.
-        return ipaddress.ip_address(socket.inet_aton(host)).is_link_local
-    except OSError:
-        pass
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return (mapped or address).is_link_local
 
 
 def _written(secret: str) -> str:

@@ -8,6 +8,7 @@ to a limit; then the socket is not read until the caller has taken them.
 
 import asyncio
 import contextlib
+import socket
 import ssl
 from collections import deque
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from typing import cast
 
 import httptools
 
+from bsod.lib.addresses import checked
 from bsod.lib.origin import Origin, origin, proxy_login, request
 
 STALE = 1.0  # seconds within which the end of a kept connection means it had ended before
@@ -225,7 +227,7 @@ class Client:
     def __init__(self, connect: float) -> None:
         """`connect`: seconds for name, connection and TLS together."""
         self._loop = asyncio.get_running_loop()
-        self._connect = connect
+        self._patience = connect
         self._idle: dict[_Place, list[_Connection]] = {}
         self._closed = False
 
@@ -289,23 +291,36 @@ class Client:
     async def _dial(self, where: Origin, proxy: str) -> _Connection:
         connection = _Connection(self._loop)
         try:
-            async with asyncio.timeout(self._connect):
+            async with asyncio.timeout(self._patience):
                 if proxy and where.tls:
                     await self._tunnel(connection, where, proxy)
                 else:
-                    to = origin(proxy) if proxy else where
-                    trust = _trust() if to.tls else None
-                    await self._loop.create_connection(
-                        lambda: connection,
-                        to.host,
-                        to.port,
-                        ssl=trust,
-                        server_hostname=to.host if trust else None,
-                    )
+                    await self._connect(connection, origin(proxy) if proxy else where)
         except (OSError, ssl.SSLError, TimeoutError, UnicodeError, EOFError):
             connection.abort()
             raise Unreachable from None
         return connection
+
+    async def _connect(self, connection: _Connection, to: Origin) -> None:
+        """To the first address that answers; to none where one is forbidden."""
+        found = await self._loop.getaddrinfo(to.host, to.port, type=socket.SOCK_STREAM)
+        trust = _trust() if to.tls else None
+        failed: OSError | None = None
+        for host in checked(found):
+            try:
+                await self._loop.create_connection(
+                    lambda: connection,
+                    host,
+                    to.port,
+                    ssl=trust,
+                    server_hostname=to.host if trust else None,
+                )
+                return
+            except ssl.SSLError:
+                raise
+            except OSError as error:
+                failed = error
+        raise failed or OSError("the name has no address")
 
     async def _tunnel(self, connection: _Connection, where: Origin, proxy: str) -> None:
         """TLS to the provider through a proxy's CONNECT."""
