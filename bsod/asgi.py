@@ -19,13 +19,13 @@ from django.conf import settings
 
 from bsod.lane import Lane
 from bsod.lib import ids
-from proxy import routes
+from proxy import matching
 from proxy.errors import ApiError, Code
 from proxy.gateway.answer import COMMON, base_headers, send_error
 from proxy.gateway.app import serve
 from proxy.gateway.exchange import AsgiExchange, Message, Receive, Send
 from proxy.gateway.plane import Gateway
-from proxy.routes import Close, Plane
+from proxy.route import Plane
 
 
 class Application:
@@ -63,8 +63,8 @@ class Application:
 
     async def _http(self, scope: Message, receive: Receive, send: Send) -> None:
         path = scope["raw_path"].partition(b"?")[0]
-        found = routes.match(scope["method"], path)
-        if found.route is None and not found.allow and not routes.ours(path):
+        found = matching.match(scope["method"], path, scope["query_string"])
+        if found.route is None and not found.allow and not matching.ours(path):
             await _django(scope, receive, send)  # type: ignore[arg-type]  # the same ASGI types
             return
         exchange = AsgiExchange(ids.ulid(), scope, receive, send)
@@ -78,11 +78,11 @@ class Application:
             scope = {**scope, "path": found.route.path + "/"}
             await _django(scope, receive, _signed(exchange.id, send))  # type: ignore[arg-type]  # as above
 
-    async def _serve(self, found: routes.Match, exchange: AsgiExchange) -> None:
+    async def _serve(self, found: matching.Match, exchange: AsgiExchange) -> None:
         assert self.gateway is not None, "lifespan comes first"
         assert found.route is not None
         work = serve(self.gateway, found.route, found.params, exchange)
-        if found.route.close is Close.FREE:
+        if found.route.service is None:
             await work
         else:
             # The server cancels us some seconds after the client has gone; a call goes on.

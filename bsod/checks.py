@@ -1,26 +1,34 @@
 """System checks: what must hold of the project before it takes a request."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, register
 
-from proxy.routes import ROUTES, Close, Plane
+from proxy.route import Plane, Route
+from proxy.routes import ROUTES
 
 
 @register(Tags.urls)
 def routes_are_metered(app_configs: Any, **kwargs: Any) -> Sequence[CheckMessage]:
-    """A row that spends upstream money names its modality, from which its bucket follows."""
-    return [
-        Error(f"{route.method} {route.path} reaches a provider unmetered", id="bsod.E001")
-        for route in ROUTES
-        if route.upstream and (route.close is Close.FREE or route.modality is None)
-    ] + [
-        Error(f"{route.method} {route.path} is answered by nobody", id="bsod.E002")
-        for route in ROUTES
-        if route.plane is Plane.GATEWAY and not route.upstream and not route.local
-    ]
+    """What spends upstream money has a bucket, what names an upstream id an owner, and every row
+    is answered by somebody."""
+    return [Error(f"{route.method} {route.path} {fault}", id=id_)
+            for route in ROUTES for id_, fault in _faults(route)]  # fmt: skip
+
+
+def _faults(route: Route) -> Iterator[tuple[str, str]]:
+    if route.spends and not (route.service and (route.modality or route.bucket)):
+        yield "bsod.E001", "spends and has no bucket"
+    if route.modality and not route.spends:
+        yield "bsod.E001", "has a model work for nothing"
+    if route.service and route.variables and route.owns is None:
+        yield "bsod.E004", "takes an id that nobody owns"
+    if route.service and route.method == "GET" and not route.variables and not route.lists:
+        yield "bsod.E004", "shows what everybody has there"
+    if route.plane is Plane.GATEWAY and bool(route.service) == bool(route.local):
+        yield "bsod.E002", "is answered by nobody, or by two"
 
 
 @register(Tags.security)

@@ -10,7 +10,7 @@ connection for good; that one refuses and limits. Nothing is refused here.
 import asyncio
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from email.utils import formatdate
 from hashlib import blake2b
@@ -18,14 +18,14 @@ from http import HTTPStatus
 from typing import Any, cast
 
 from bsod.lib import ids
-from proxy import routes
+from proxy import matching
 from proxy.errors import ApiError
 from proxy.gateway.app import serve
 from proxy.gateway.call import EARLY
-from proxy.gateway.exchange import too_large
+from proxy.gateway.exchange import reset, too_large
 from proxy.gateway.head import Head, Headers, read_head
 from proxy.gateway.plane import Gateway
-from proxy.routes import Close, Plane, Route
+from proxy.route import Close, Plane, Route
 
 MOST_HEAD = 16_384  # bytes of a plain head
 MOST_HEADERS = 100  # as gunicorn has it
@@ -220,6 +220,12 @@ class Lane(asyncio.Protocol):
             data, self._waiting = self._waiting, b""
             self._take(data)
 
+    def abort(self) -> None:
+        """End the connection now, whatever of the answer has not gone out."""
+        if not self.gone:
+            self.gone = True  # what is written from now on is for nobody
+            reset(self.transport)
+
     async def send(self, data: bytes) -> None:
         """To the client; waits while he reads slowly."""
         if self.gone:
@@ -231,6 +237,8 @@ class Lane(asyncio.Protocol):
 
 class LaneExchange:
     """A plain request and its answer; see `proxy.gateway.exchange.Exchange`."""
+
+    query = b""  # a plain path has none
 
     def __init__(self, lane: Lane, head: Head, body: bytes) -> None:
         self.id = ids.ulid()
@@ -250,6 +258,10 @@ class LaneExchange:
             raise too_large(limit)
         body, self._body = self._body, b""
         return body
+
+    async def pieces(self, limit: int) -> AsyncIterator[bytes]:
+        if body := await self.body(limit):
+            yield body
 
     async def start(self, status: int, headers: Headers) -> None:
         self.started = True
@@ -284,6 +296,10 @@ class LaneExchange:
         self._ended = True
         await self._lane.send(first + data)
 
+    def abort(self) -> None:
+        self._on_gone = None
+        self._lane.abort()
+
     def on_gone(self, callback: Callable[[], None]) -> None:
         if self._lane.gone:
             asyncio.get_running_loop().call_soon(callback)
@@ -303,7 +319,7 @@ class LaneExchange:
 def _understand(head: bytes, peer: str) -> _Plan | None:
     """A head without its Content-Length line; None: not plain, or to be refused."""
     plain = _PLAIN.fullmatch(head)
-    found = routes.match("POST", plain[1]) if plain else None
+    found = matching.match("POST", plain[1]) if plain else None
     if not plain or not found or not found.route:
         return None
     if found.route.plane is not Plane.GATEWAY or found.route.close is Close.FREE:

@@ -205,6 +205,7 @@ ASGI_APPLICATION = "bsod.asgi.application"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
@@ -303,6 +304,7 @@ LANGUAGES = [("en", "English"), ("ru", "Русский")]
 TIME_ZONE = "UTC"
 USE_TZ = True
 STATIC_URL = "/static/"
+STATICFILES_DIRS = [BASE_DIR / "static"]
 STATIC_ROOT = DATA_DIR / "static"
 STATIC_ROOT.mkdir(exist_ok=True)
 WHITENOISE_USE_FINDERS = True
@@ -341,6 +343,7 @@ STREAM_LONGEST = env_float("STREAM_LONGEST", 7200.0)
 KEEPALIVE_EVERY = env_float("KEEPALIVE_EVERY", 15.0)
 DRAIN_SECONDS = env_float("DRAIN_SECONDS", 60.0)
 PROBE_EVERY = env_float("PROBE_EVERY", 1.0)
+JOB_POLL_EVERY = env_float("JOB_POLL_EVERY", 1.0)
 FIRST_PROBE = env_float("FIRST_PROBE", 5.0)
 
 # ---- processes

@@ -1,10 +1,11 @@
-"""Django's URLs: the admin, and the JSON routes that `proxy/routes.py` gives to this plane."""
+"""Django's URLs: admin, docs, and the JSON routes that `proxy/routes.py` gives to this plane."""
 
 from django.contrib import admin
 from django.urls import path
 from django.views.generic import RedirectView
 
 from bsod.api import Balance
+from bsod.console.docs import reference
 from bsod.throttle import AdminLogin
 
 urlpatterns = [
@@ -13,4 +14,5 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("balance/", Balance.as_view()),
     path("key-info/", Balance.as_view()),
+    path("docs/api/", reference),
 ]

@@ -31,6 +31,8 @@ _TEXT = Modality.TEXT
 RULES: tuple[tuple[str, Traits], ...] = (
     (r"text-embedding|embed", Traits(Modality.EMBEDDING, _BASE, 8_192, None, 1, 0)),
     (r"moderation", Traits(Modality.MODERATION, _BASE, 32_768, None, 0, 0)),
+    (r"gpt-(4o-)?audio", Traits(_TEXT, _PRO, 128_000, 16_384, 84, 334)),
+    (r"gpt-4o.*audio", Traits(_TEXT, _PRO, 128_000, 16_384, 84, 334)),
     (r"gpt-image|dall-e|imagen|-image", Traits(Modality.IMAGE, _BASE, None, None, 0, 0, 4_000)),
     (r"sora-2-pro", Traits(Modality.VIDEO, _PRO, None, None, 0, 0, 1_200_000)),
     (r"sora|veo", Traits(Modality.VIDEO, _BASE, None, None, 0, 0, 1_200_000)),
@@ -122,10 +124,18 @@ class Catalogue:
                     self._learn(known_as, model.name)
                     self._learn(slug + known_as, model.name)
         self._catch_all: tuple[OfferInfo, ...] = ()
-        texts = [UNKNOWN, *(m.traits for m in self.models.values() if m.traits.modality is _TEXT)]
-        self._dearest = UNKNOWN._replace(
-            price_in=max(traits.price_in for traits in texts),
-            price_out=max(traits.price_out for traits in texts),
+        self._dearest = {kind: self._dearest_of(kind) for kind in Modality}
+
+    def _dearest_of(self, modality: Modality) -> Traits:
+        """Nobody lists it, so nobody knows its price: the dearest of its kind."""
+        known = [m.traits for m in self.models.values() if m.traits.modality is modality]
+        ruled = [traits for _, traits in RULES if traits.modality is modality]
+        every = [*known, *ruled, *([UNKNOWN] if modality is _TEXT else [])]
+        return UNKNOWN._replace(
+            modality=modality,
+            price_in=max(traits.price_in for traits in every),
+            price_out=max(traits.price_out for traits in every),
+            per_call=max(traits.per_call for traits in every),
         )
 
     def _learn(self, spelling: str, name: str) -> None:
@@ -136,8 +146,22 @@ class Catalogue:
         self._catch_all = tuple(OfferInfo(provider, "") for provider in providers)
         return self
 
-    def find(self, name: str) -> ModelInfo | None:
-        """Exactly, then folded, then by a catch-all. Raises Ambiguous."""
+    def dearest(self, modality: Modality) -> Traits:
+        """What a model may cost that nobody here knows."""
+        return self._dearest[modality]
+
+    @property
+    def catch_alls(self) -> tuple[int, ...]:
+        """The providers that take what nobody lists."""
+        return tuple(offer.provider for offer in self._catch_all)
+
+    def find(self, name: str, modality: Modality = _TEXT) -> ModelInfo | None:
+        """Exactly, then folded, then a catch-all's guess that it is of `modality`. Raises
+        Ambiguous."""
+        return self.listed(name) or self.guess(name, modality)
+
+    def listed(self, name: str) -> ModelInfo | None:
+        """A model that somebody lists. Raises Ambiguous."""
         model = self.models.get(name)
         if model:
             return model
@@ -146,7 +170,17 @@ class Catalogue:
             raise Ambiguous(near)
         if near:
             return self.models[next(iter(near))]
+        return None
+
+    def guess(self, name: str, modality: Modality) -> ModelInfo | None:
+        """A model that nobody lists, or with name "" none at all, as a catch-all takes it."""
         if not self._catch_all:
             return None
         offers = tuple(OfferInfo(offer.provider, name) for offer in self._catch_all)
-        return ModelInfo(name, self._dearest, offers)
+        return ModelInfo(name, self._dearest[modality], offers)
+
+    @staticmethod
+    def tuned(name: str, provider: int) -> ModelInfo:
+        """A fine-tuned model of somebody's own (`ft:base:…`): priced like its base."""
+        base = name.split(":")[1] if name.count(":") else name
+        return ModelInfo(name, classify(base), (OfferInfo(provider, name),))

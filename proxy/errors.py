@@ -15,6 +15,7 @@ class Code(StrEnum):
     INVALID_REQUEST = "invalid_request"
     INVALID_HOST = "invalid_host"
     INVALID_JSON = "invalid_json"
+    INVALID_FORM = "invalid_form"
     INVALID_VALUE = "invalid_value"
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
@@ -31,6 +32,10 @@ class Code(StrEnum):
     CONCURRENCY = "concurrency"
     QUOTA_EXCEEDED = "quota_exceeded"
     INSUFFICIENT_CREDITS = "insufficient_credits"
+    OBJECT_KEY_MISMATCH = "object_key_mismatch"
+    UPSTREAM_GONE = "upstream_gone"
+    UPSTREAM_KEY_UNAVAILABLE = "upstream_key_unavailable"
+    UPSTREAM_ID_CONFLICT = "upstream_id_conflict"
     NO_UPSTREAM = "no_upstream"
     UPSTREAM_REFUSED = "upstream_refused"
     UPSTREAM_RATE_LIMITED = "upstream_rate_limited"
@@ -57,6 +62,7 @@ ERRORS: dict[Code, Kind] = {
     Code.INVALID_REQUEST: Kind(400, _REQUEST, "The request is not framed as HTTP allows."),
     Code.INVALID_HOST: Kind(400, _REQUEST, "The Host header names no host of this site."),
     Code.INVALID_JSON: Kind(400, _REQUEST, "The body is not strict JSON."),
+    Code.INVALID_FORM: Kind(400, _REQUEST, "The body is not a strict multipart form."),
     Code.INVALID_VALUE: Kind(400, _REQUEST, "A field has a value it cannot have; see `param`."),
     Code.NOT_FOUND: Kind(404, _REQUEST, "There is no such route or object."),
     Code.METHOD_NOT_ALLOWED: Kind(405, _REQUEST, "The route exists for other methods."),
@@ -73,6 +79,16 @@ ERRORS: dict[Code, Kind] = {
     Code.CONCURRENCY: Kind(429, "rate_limit_error", "Too many calls open at once."),
     Code.QUOTA_EXCEEDED: Kind(429, "insufficient_quota", "The bucket does not hold enough."),
     Code.INSUFFICIENT_CREDITS: Kind(402, "insufficient_quota", "Not enough credits."),
+    Code.OBJECT_KEY_MISMATCH: Kind(
+        409, _REQUEST, "The objects named live on different provider accounts."
+    ),
+    Code.UPSTREAM_GONE: Kind(410, _REQUEST, "The provider account that held it is gone."),
+    Code.UPSTREAM_KEY_UNAVAILABLE: Kind(
+        503, _UPSTREAM, "The one provider account that holds it does not answer just now."
+    ),
+    Code.UPSTREAM_ID_CONFLICT: Kind(
+        502, _UPSTREAM, "The provider gave out an id that already is somebody else's."
+    ),
     Code.NO_UPSTREAM: Kind(503, _SERVER, "No provider here can serve this."),
     Code.UPSTREAM_REFUSED: Kind(400, _REQUEST, "The provider refused the request itself."),
     Code.UPSTREAM_RATE_LIMITED: Kind(429, _UPSTREAM, "Every key waits for the provider's limit."),

@@ -1,10 +1,11 @@
 """Providers, their keys and rests, the catalogue of models. The admin's and the pool's tables."""
 
+from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
 from bsod.lib import clock, ids
-from bsod.lib.terms import Modality, RestReason, Tier
+from bsod.lib.terms import Modality, ObjectKind, RestReason, Tier
 
 
 def choices(words: type) -> list[tuple[str, str]]:
@@ -131,3 +132,65 @@ class Offer(models.Model):
 
     def __str__(self) -> str:
         return f"{self.provider}: {self.upstream_id}"
+
+
+class Object(models.Model):
+    """Something that lives on a provider's account, and whose it is. Never what is in it.
+
+    One account's for good on its key: a second creator of the same id does not get it.
+    """
+
+    account = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, related_name="+", db_index=False
+    )
+    provider = models.ForeignKey(Provider, models.PROTECT, related_name="+", db_index=False)
+    key = models.ForeignKey(ProviderKey, models.PROTECT, related_name="held")
+    kind = models.CharField(max_length=20, choices=choices(ObjectKind))
+    upstream_id = models.CharField(max_length=256)
+    data = models.JSONField(default=dict, help_text="Sizes and states that nobody can be asked for")
+    created_at = models.DateTimeField(default=clock.now)
+    expires_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["upstream_id", "key"], name="object_one_a_key")
+        ]
+        indexes = [
+            models.Index(fields=["account", "kind", "id"], name="object_lists"),
+            models.Index(fields=["account", "provider", "id"], name="object_homes"),
+            models.Index(
+                fields=["expires_at"],
+                condition=Q(expires_at__isnull=False),
+                name="object_expiring",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.upstream_id}"
+
+
+class Job(models.Model):
+    """Something begun at a provider that ends later, and the open entry that pays for it.
+
+    There is a row as long as the entry is open: whoever sees the end first closes both.
+    """
+
+    entry = models.CharField(primary_key=True, max_length=26)
+    account = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, related_name="+", db_index=False
+    )
+    provider = models.ForeignKey(Provider, models.PROTECT, related_name="+", db_index=False)
+    key = models.ForeignKey(ProviderKey, models.PROTECT, related_name="+", db_index=False)
+    kind = models.CharField(max_length=20, choices=choices(ObjectKind))
+    upstream_id = models.CharField(max_length=256)
+    path = models.CharField(max_length=400, help_text="Where the provider tells its state")
+    next_at = models.DateTimeField(db_index=True)
+    attempts = models.PositiveIntegerField(default=0)
+    created_at = models.DateTimeField(default=clock.now)
+    expires_at = models.DateTimeField()
+
+    class Meta:
+        indexes = [models.Index(fields=["upstream_id", "key"], name="job_of_object")]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.upstream_id}"

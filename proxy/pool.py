@@ -7,7 +7,7 @@ measured by the monotonic clock, so that a clock set back cannot keep a key asle
 
 import logging
 from collections import Counter, OrderedDict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from math import ceil
@@ -17,7 +17,7 @@ from django.db import DatabaseError
 from django.db.models import F
 
 from bsod.lib import clock
-from bsod.lib.terms import Modality, RestReason, Tier
+from bsod.lib.terms import Modality, RestReason, Service, Tier
 from bsod.lib.vault import Vault, VaultError
 from proxy.catalogue import Catalogue, ModelInfo, OfferInfo, Traits
 from proxy.models import Model, Offer, PoolState, Provider, ProviderKey, Rest
@@ -66,6 +66,13 @@ class Snapshot:
     """Keys by provider, oldest first."""
     rests: dict[Scope, Rested]
 
+    def serving(self, service: Service) -> Iterator[int]:
+        """The providers with keys that serve it: first those that take what nobody lists."""
+        preferred = self.catalogue.catch_alls
+        for provider in (*preferred, *(id_ for id_ in self.keys if id_ not in preferred)):
+            if any(key.adapter.serves(service) for key in self.keys.get(provider, ())[:1]):
+                yield provider
+
 
 @dataclass(frozen=True, slots=True)
 class Lease:
@@ -106,11 +113,22 @@ class Pool:
             self.snapshot = replace(self.snapshot, generation=generation)
 
     def lease(
-        self, model: ModelInfo, account: int, tried: Collection[int], now: float
+        self,
+        model: ModelInfo,
+        account: int,
+        tried: Collection[int],
+        now: float,
+        *,
+        service: Service = Service.CHAT,
+        pinned: int | None = None,
+        homes: Mapping[int, int] | None = None,
     ) -> Lease | NoKey:
         """The key for the next attempt: of those that serve the model the one the account used
-        last, while that is nearly the idlest."""
-        candidates = list(self._candidates(model))
+        last, while that is nearly the idlest.
+
+        `pinned`: that key or none. `homes`: the account's own key at a provider comes first.
+        """
+        candidates = list(self._candidates(model, service, pinned))
         live = [
             lease
             for lease in candidates
@@ -123,6 +141,8 @@ class Pool:
         chosen = next((x for key in recent for x in live if x.key.id == key), idlest)
         if self._open[chosen.key.id] > self._open[idlest.key.id] + _NEAR:
             chosen = idlest
+        if homes:
+            chosen = next((x for x in live if homes.get(x.key.provider) == x.key.id), chosen)
         self._open[chosen.key.id] += 1
         self._remember(account, chosen.key.id, recent)
         return chosen
@@ -141,10 +161,29 @@ class Pool:
     def available(self, model: ModelInfo, now: float) -> bool:
         return any(not self._rest(lease, model.name, now) for lease in self._candidates(model))
 
-    def _candidates(self, model: ModelInfo) -> Iterable[Lease]:
+    def key(self, id_: int | None) -> PoolKey | None:
+        """A key by its id, whether it rests or not."""
+        keys = (key for every in self.snapshot.keys.values() for key in every)
+        return next((key for key in keys if key.id == id_), None)
+
+    def awake(self, provider: int, now: float) -> bool:
+        """Whether a provider has a key that does not rest."""
+        model = ModelInfo("", Traits(), (OfferInfo(provider, ""),))
+        return self.available(model, now)
+
+    def oldest(self, providers: Iterable[int], now: float) -> int | None:
+        """The oldest key of these providers that does not rest, else the oldest."""
+        keys = [key for provider in providers for key in self.snapshot.keys.get(provider, ())]
+        awake = [key for key in keys if not self._rest(Lease(key, OfferInfo(0, "")), "", now)]
+        return next((key.id for key in (*awake, *keys)), None)
+
+    def _candidates(
+        self, model: ModelInfo, service: Service | None = None, pinned: int | None = None
+    ) -> Iterable[Lease]:
         for offer in model.offers:
             for key in self.snapshot.keys.get(offer.provider, ()):
-                yield Lease(key, offer)
+                if pinned in (None, key.id) and (service is None or key.adapter.serves(service)):
+                    yield Lease(key, offer)
 
     def _rest(self, lease: Lease, model: str, now: float) -> Rested | None:
         rests = self.snapshot.rests

@@ -191,7 +191,7 @@ def _send(provider: Provider, out: Outbound) -> requests.Response:
             out.method,
             provider.base_url.rstrip("/") + out.target,
             headers=dict(out.headers),
-            data=out.body or None,
+            data=out.body or None,  # type: ignore[arg-type]  # bytes: no probe sends a form
             timeout=(settings.CONNECT_TIMEOUT, _SILENCE),
             allow_redirects=False,
             stream=True,

@@ -21,11 +21,11 @@ from bsod.lib.terms import Blame, RestReason
 from bsod.lib.vault import VaultError
 from proxy import probe, rests
 from proxy.catalogue import classify
+from proxy.matching import MODEL
 from proxy.models import Model, Offer, Provider, ProviderKey, Rest
 from proxy.pool import bump, vault
 from proxy.probe import Finding
 from proxy.providers.registry import ADAPTERS
-from proxy.routes import MODEL
 
 log = logging.getLogger("bsod.pool")
 _CLAIM = timedelta(minutes=2)  # a probe that has not come back by then is somebody else's

@@ -185,6 +185,18 @@ def _sql_close(rows: int) -> str:
     return f"{sql.update(Entry, _CLOSED, rows)} AND {sql.column(Entry, 'state')} = 'open'"
 
 
+def hand_over(cursor: sql.Cursor, entries: Collection[tuple[str, datetime]]) -> None:
+    """Open entries that are a job's from now on, each until its time is over. Raises NotOpen."""
+    for id_, expires_at in entries:
+        cursor.execute(
+            f"{sql.update(Entry, ('process', 'expires_at'))} "
+            f"AND {sql.column(Entry, 'state')} = 'open'",
+            (None, sql.stamp(expires_at), id_),
+        )
+        if cursor.rowcount != 1:
+            raise NotOpen(id_)
+
+
 def open_calls(cursor: sql.Cursor, accounts: Collection[int]) -> dict[tuple[int, int], int]:
     """Open entries held by processes, by (account, key), and by (account, WHOLE) for all of an
     account's; unlimited keys are not counted."""

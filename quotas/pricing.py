@@ -7,6 +7,8 @@ the model's credits for 1000 tokens and the minimum is 10. Fast mode is 5/2.
 
 from dataclasses import dataclass, replace
 
+import orjson
+
 from bsod.lib.terms import Bucket
 
 MINIMUM_CREDITS = 10
@@ -23,9 +25,13 @@ class Tariff:
     per: int = 1
     minimum: int = 0
     fast: bool = False
+    each: int | None = None
+    """Units of the whole call, whatever its tokens: media and uploads."""
 
     def cost(self, prompt: int, output: int) -> int:
         """Units for that many tokens."""
+        if self.each is not None:
+            return self.each
         times = 5 if self.fast else 2
         total = (prompt * self.input + output * self.output) * times
         return max(self.minimum, -(-total // (2 * self.per)))
@@ -55,6 +61,22 @@ def text_tariff(
     if credits:
         return Tariff(Bucket.CREDITS, price_in, price_out, 1000, MINIMUM_CREDITS, fast)
     return Tariff(Bucket.TEXT_PRO if pro else Bucket.TEXT_BASE, fast=fast)
+
+
+FILE_CREDITS = 10  # what a stored file costs who pays credits
+_FILM_SECONDS = 5  # a film's `credits_per_call` is the price of so many seconds
+
+
+def media_tariff(
+    bucket: Bucket, *, credits: bool, per_call: int, units: int = 1, seconds: int | None = None
+) -> Tariff:
+    """The tariff of `units` images, recordings, films or files; a film's price is by the second."""
+    if not credits:
+        return Tariff(bucket, each=units)
+    price = FILE_CREDITS if bucket is Bucket.FILE else per_call
+    if seconds is not None:
+        price = -(-price * seconds // _FILM_SECONDS)
+    return Tariff(Bucket.CREDITS, each=max(MINIMUM_CREDITS, price * units))
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +109,8 @@ def reserve(
     limit), `model_limit` the most tokens the model gives (None: unknown). All in tokens but
     `free`, in the bucket's units.
     """
-    if limit is not None:
-        amount = tariff.cost(prompt, limit * choices)
+    if limit is not None or tariff.each is not None:
+        amount = tariff.cost(prompt, (limit or 0) * choices)
         enough = free is None or amount <= free
         return Reservation(amount, limit) if enough else TooLittle(amount)
     asked = UNASKED_OUTPUT * choices
@@ -102,3 +124,12 @@ def reserve(
     if model_limit is not None and (most is None or most >= model_limit):
         return Reservation(amount, None)
     return Reservation(amount, most)
+
+
+_KEPT = ("input", "output", "per", "minimum", "fast", "each")  # of a tariff, with its entry
+
+
+def tariff_from(bucket: Bucket, price: str) -> Tariff:
+    """The tariff an entry was opened at, from the price snapshot it keeps."""
+    kept = orjson.loads(price)
+    return Tariff(bucket, **{name: kept[name] for name in _KEPT if name in kept})

@@ -18,10 +18,8 @@ from bsod.lib import clock, ids, sql
 from bsod.lib.groupcommit import ProcessGone, exclusive
 from bsod.lib.steps import step
 from bsod.lib.terms import EndReason, EntryState
-from quotas import ledger
-from quotas.book import Book
-from quotas.draw import Row
-from quotas.models import Balance, Entry, Process
+from quotas.models import Entry, Process
+from quotas.settling import End, settle
 
 log = logging.getLogger("bsod.ledger")
 _CHUNK = 200
@@ -146,41 +144,10 @@ def close_expired(now: datetime) -> int:
 
 
 def _close_all(find: Callable[[], Iterable[tuple[str, int]]], state: EntryState) -> int:
+    reason = EndReason.CRASHED if state is EntryState.RELEASED else EndReason.TIMEOUT
     closed = 0
     while found := dict(find()):
         with exclusive("close orphans"), connection.cursor() as cursor:
             lock_accounts(cursor, set(found.values()))
-            closed += _close(cursor, list(found), state)
+            closed += len(settle(cursor, [End(entry, reason, unpaid=state) for entry in found]))
     return closed
-
-
-def _close(cursor: sql.Cursor, wanted: list[str], state: EntryState) -> int:
-    """Release these entries if they are still open; the accounts are locked."""
-    entries = [
-        entry
-        for entry in ledger.read_entries(cursor, wanted).values()
-        if entry.state == EntryState.OPEN
-    ]
-    balances = {leg.balance for entry in entries for leg in entry.legs}
-    book = Book(rows_of(balances))
-    reason = EndReason.CRASHED if state is EntryState.RELEASED else EndReason.TIMEOUT
-    now = clock.now()
-    for entry in entries:
-        book.settle(entry, 0)
-    ledger.write_balances(cursor, book.changed.values())
-    ledger.close_entries(
-        cursor,
-        [ledger.ClosedEntry(entry.id, state, 0, 0, (), now, reason) for entry in entries],
-    )
-    return len(entries)
-
-
-def rows_of(balances: Iterable[int]) -> list[Row]:
-    """Balance rows by id, through the ORM: for rare movements."""
-    return [
-        Row(
-            row.id, row.account_id, row.owner, row.bucket, row.period, row.granted,
-            row.reserved, row.used, row.expires_at,
-        )
-        for row in Balance.objects.filter(id__in=list(balances)).order_by("id")
-    ]  # fmt: skip

@@ -6,7 +6,7 @@ balances, the pace and the open calls too. Both raise ApiError.
 
 import hashlib
 import hmac
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -19,16 +19,17 @@ from django.conf import settings
 from accounts.keys.identity import Identity, Refusal, refusal
 from bsod.lib import clock
 from bsod.lib.terms import Bucket, Permission
-from proxy.catalogue import Ambiguous, Catalogue, ModelInfo
 from proxy.errors import ApiError, Code
-from proxy.gateway.call import bad_key, model_grammar
+from proxy.gateway.aim import Aim, Known, take_aim, tariff_of
+from proxy.gateway.call import bad_key
 from proxy.gateway.journey import Call, Caller, Quota, Ticket
+from proxy.pool import Pool
 from quotas import pace as paces
 from quotas.book import Holder, Purse, key_owner
 from quotas.draw import Leg, draw
 from quotas.ledger import WHOLE
 from quotas.pace import Minute
-from quotas.pricing import Tariff, TooLittle, reserve, text_tariff
+from quotas.pricing import Tariff, TooLittle, reserve
 from quotas.report import binding, holder
 
 
@@ -38,8 +39,8 @@ class Screened:
 
     call: Call
     identity: Identity
-    model: ModelInfo
-    tariff: Tariff
+    aim: Aim
+    tariff: Tariff | None
     holder: Holder
     paced: Sequence[tuple[str, int]]
     """The (owner, requests a minute) pairs that bound this call."""
@@ -84,35 +85,32 @@ def _banned(identity: Identity) -> ApiError:
     )
 
 
-def screen(identity: Identity | None, call: Call, catalogue: Catalogue, now: datetime) -> Screened:
+def screen(
+    identity: Identity | None, call: Call, pool: Pool, owned: Known, now: datetime
+) -> Screened:
     """Everything that can be refused before any balance is looked at."""
     known = authenticate(identity, call.caller, call.permission, now)
     if call.fault:
         raise call.fault
-    model = find_model(catalogue, call.model)
-    if known.allowed_models and model.name not in known.allowed_models:
+    aim = take_aim(call, known, owned, pool)
+    name, modality = aim.model.name, call.route.modality
+    if known.allowed_models and (name or modality) and name not in known.allowed_models:
         raise ApiError(
             Code.MODEL_NOT_ALLOWED,
-            f"This key is not for the model '{model.name}'. Its owner can add it.",
+            f"This key is not for the model '{name}'. Its owner can add it.",
             param="model",
         )
-    if model.traits.modality is not call.route.modality:
+    if modality and aim.model.traits.modality is not modality:
         raise ApiError(
             Code.MODEL_NOT_FOUND,
-            f"'{model.name}' does not serve {call.route.path}; see GET /v1/models.",
+            f"'{name}' does not serve {call.route.path}; see GET /v1/models.",
             param="model",
         )
-    if model.pro:
+    if aim.model.pro and modality:
         need(known, Permission.PRO_MODELS)
     who = holder(known)
-    tariff = _tariff(
-        pro=model.pro,
-        credits=who.plan.pays_credits and not who.unlimited,
-        price_in=model.traits.price_in,
-        price_out=model.traits.price_out,
-        fast=call.fast,
-    )
-    return Screened(call, known, model, tariff, who, _paced(known))
+    tariff = tariff_of(aim.call, aim.model, who.plan.pays_credits and not who.unlimited)
+    return Screened(aim.call, known, aim, tariff, who, _paced(known))
 
 
 def _paced(identity: Identity) -> Sequence[tuple[str, int]]:
@@ -121,28 +119,6 @@ def _paced(identity: Identity) -> Sequence[tuple[str, int]]:
     whole = (f"user:{identity.owner.id}", identity.owner.plan.terms.requests_per_minute)
     own = identity.requests_per_minute
     return (whole,) if own is None else (whole, (key_owner(identity.id), own))
-
-
-_tariff = lru_cache(maxsize=1024)(text_tariff)
-
-
-def find_model(catalogue: Catalogue, name: str) -> ModelInfo:
-    """The model of a name, or 404."""
-    try:
-        model = catalogue.find(name) if model_grammar(name) else None
-    except Ambiguous as error:
-        raise ApiError(
-            Code.MODEL_NOT_FOUND,
-            f"'{name}' could be {' or '.join(error.names)}; ask for one of them.",
-            param="model",
-        ) from None
-    if model is None:
-        raise ApiError(
-            Code.MODEL_NOT_FOUND,
-            f"The model '{name[:128]}' does not exist; see GET /v1/models.",
-            param="model",
-        )
-    return model
 
 
 def check_pace(
@@ -183,13 +159,14 @@ def draw_for(
 ) -> tuple[int, Sequence[Leg], int | None]:
     """(amount, legs, output limit to forward), or 429/402. Nothing is drawn yet."""
     call, tariff = screened.call, screened.tariff
+    assert tariff, "a free call draws nothing"
     wanted = reserve(
         tariff,
         prompt=call.prompt,
         limit=call.limit,
         choices=call.choices,
         free=purse.free,
-        model_limit=screened.model.traits.output,
+        model_limit=screened.aim.model.traits.output,
     )
     if isinstance(wanted, TooLittle):
         raise too_little(tariff.bucket, purse, wanted.needed, day, now)
@@ -234,8 +211,10 @@ def ticket(
     counted: dict[str, Minute],
     day: str,
     now: datetime,
+    homes: Mapping[int, int],
 ) -> Ticket:
     """What the next steps know of an admitted call. The purse is read after the reservation."""
+    assert screened.tariff, "a free call has another ticket"
     pace_limit = pace_left = None
     if screened.paced:
         left, pace_limit = min(
@@ -258,14 +237,27 @@ def ticket(
     return Ticket(
         screened.call,
         screened.holder.account,
-        screened.model,
+        screened.aim.model,
         screened.tariff,
         amount,
         limit,
         opaque(screened.holder.account),
         quota,
         screened.tariff.bucket is Bucket.CREDITS,
+        screened.aim.binding,
+        screened.aim.pinned,
+        homes,
+        screened.identity.operator,
     )
+
+
+def free_ticket(screened: Screened, homes: Mapping[int, int]) -> Ticket:
+    """A call that costs nothing: it has no entry, and nothing is shown of a quota."""
+    account = screened.holder.account
+    return Ticket(
+        screened.call, account, screened.aim.model, None, 0, None, opaque(account), None, False,
+        screened.aim.binding, screened.aim.pinned, homes, screened.identity.operator,
+    )  # fmt: skip
 
 
 @lru_cache(maxsize=8)
@@ -282,15 +274,16 @@ def quota_unavailable() -> ApiError:
 
 def price_of(tariff: Tariff) -> str:
     """The price snapshot an entry keeps."""
-    return orjson.dumps(
-        {
-            "input": tariff.input,
-            "output": tariff.output,
-            "per": tariff.per,
-            "minimum": tariff.minimum,
-            "fast": tariff.fast,
-        }
-    ).decode()
+    price: dict[str, object] = {
+        "input": tariff.input,
+        "output": tariff.output,
+        "per": tariff.per,
+        "minimum": tariff.minimum,
+        "fast": tariff.fast,
+    }
+    if tariff.each is not None:
+        price["each"] = tariff.each
+    return orjson.dumps(price).decode()
 
 
 def opaque(account: int) -> str:

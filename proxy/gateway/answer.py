@@ -28,13 +28,17 @@ async def send_error(exchange: Exchange, error: ApiError) -> None:
 
 
 async def send_json(
-    exchange: Exchange, status: int, body: Any, headers: Mapping[str, str] | None = None
+    exchange: Exchange,
+    status: int,
+    body: Any,
+    headers: Mapping[str, str] | None = None,
+    content_type: str = "application/json",
 ) -> None:
     data = body if isinstance(body, bytes) else orjson.dumps(body)
     await exchange.start(
         status,
         [
-            (b"content-type", b"application/json"),
+            (b"content-type", content_type.encode()),
             (b"content-length", str(len(data)).encode()),
             *base_headers(exchange.id),
             *_encoded(headers or {}),
@@ -58,8 +62,10 @@ def reset_text(seconds: int) -> str:
     return (f"{hours}h" if hours else "") + (f"{minutes}m" if hours or minutes else "") + f"{rest}s"
 
 
-def quota_headers(quota: Quota) -> dict[str, str]:
+def quota_headers(quota: Quota | None) -> dict[str, str]:
     """Our limits, never the provider's; what has no limit is not mentioned."""
+    if quota is None:
+        return {}
     headers = {"x-quota-bucket": str(quota.bucket), "x-quota-reset": str(quota.resets_in)}
     if quota.remaining is not None:
         headers["x-quota-remaining"] = str(quota.remaining)
@@ -80,7 +86,7 @@ class Answer:
     def __init__(self, exchange: Exchange, ticket: Ticket) -> None:
         self._exchange, self._ticket = exchange, ticket
         self._tasks: set[asyncio.Task[None]] = set()
-        self._over = False
+        self._over = self._raw = False
 
     @property
     def started(self) -> bool:
@@ -91,6 +97,19 @@ class Answer:
         if not self._exchange.started:
             await self._start(attempts)
         await self._exchange.write(data)
+
+    async def begin(self, status: int, headers: Mapping[str, str], attempts: int) -> None:
+        """Bytes are about to come, with these headers."""
+        self._raw = True
+        elapsed = round((clock.monotonic() - self._ticket.call.began) * 1000)
+        own = {"openai-processing-ms": str(elapsed), "x-attempts": str(attempts)}
+        await self._exchange.start(
+            status,
+            [
+                *base_headers(self._exchange.id),
+                *_encoded({**headers, **quota_headers(self._ticket.quota), **own}),
+            ],
+        )
 
     def comment(self) -> None:
         """A keep-alive, from a timer: the call itself is waiting for its provider."""
@@ -139,30 +158,37 @@ class Answer:
             ],
         )
 
-    async def finish(self, outcome: Outcome, receipt: Receipt) -> None:
+    async def finish(self, outcome: Outcome, receipt: Receipt | None) -> None:
         """The last word, once the close is durable."""
-        if outcome.end is EndReason.CLIENT_GONE and self._ticket.call.stream:
+        if outcome.end is EndReason.CLIENT_GONE and (self._ticket.call.stream or self._raw):
             return
         self._over = True
         if outcome.error:
             await self.fail(outcome.error, outcome)
+            return
+        if self._raw:
+            await self._exchange.end()
             return
         reader = outcome.reader
         assert reader is not None, "a call without error has read something"
         block = self._charge_block(receipt)
         last = reader.finish({settings.CHARGE_FIELD: block} if block else None)
         if self._exchange.started:
-            await self._exchange.end(last)
+            await self._exchange.end(_as_event(last))
             return
         headers = self._headers(outcome)
         if block:
             headers["x-credits-charged"] = str(block["credits_charged"])
             headers["x-credits-balance"] = str(block["balance"])
-        await send_json(self._exchange, outcome.status, last, headers)
+        await send_json(self._exchange, outcome.status, last, headers, outcome.content_type)
 
     async def fail(self, error: ApiError, outcome: Outcome | None = None) -> None:
         """The error as the whole answer, or as the event that ends a stream already begun."""
         self._over = True
+        if self._raw:
+            # What is missing of the bytes must be seen to be missing.
+            self._exchange.abort()
+            return
         if self._exchange.started:
             await self._exchange.end(error.event())
             return
@@ -178,7 +204,14 @@ class Answer:
             "x-attempts": str(len(outcome.attempts)),
         }
 
-    def _charge_block(self, receipt: Receipt) -> dict[str, int | None] | None:
-        if not self._ticket.pays_credits:
+    def _charge_block(self, receipt: Receipt | None) -> dict[str, int | None] | None:
+        if not self._ticket.pays_credits or receipt is None:
             return None
         return {"credits_charged": receipt.amount, "balance": receipt.balance}
+
+
+def _as_event(last: bytes) -> bytes:
+    """The end of a stream that a comment has begun, for an answer that came whole."""
+    if not last or last.startswith((b"data:", b"event:", b":")):
+        return last
+    return b"data: " + last.replace(b"\n", b" ") + b"\n\n"

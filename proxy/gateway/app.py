@@ -1,21 +1,22 @@
 """The journey of a call, top to bottom. Everything else in this package is one of its steps."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from bsod.lib import clock
 from bsod.lib.steps import step
-from bsod.lib.terms import EndReason
+from bsod.lib.terms import EndReason, Shape
 from proxy.errors import ApiError, Code
-from proxy.gateway import local
+from proxy.gateway import batching, following, lists, local
 from proxy.gateway.answer import Answer, send_error
 from proxy.gateway.call import caller_of, early, read_call
 from proxy.gateway.dispatch import Dispatch
 from proxy.gateway.exchange import ClientGone, Exchange
-from proxy.gateway.journey import Call, Outcome, Ticket
+from proxy.gateway.journey import Call, Outcome, Receipt, Ticket
 from proxy.gateway.leash import Leash, Why
 from proxy.gateway.plane import MOST_ORPHANS, Gateway
-from proxy.routes import Close, Route
+from proxy.objects import Made
+from proxy.route import ReplyKind, Route
 
 log = logging.getLogger("bsod.gateway")
 
@@ -24,12 +25,17 @@ async def serve(
     gateway: Gateway, route: Route, params: Mapping[str, str], exchange: Exchange
 ) -> None:
     """Answer one request. Every refusal on the way is an ApiError and ends here."""
+    call: Call | None = None
     try:
-        if route.close is Close.FREE:
+        if route.service is None:
             await local.answer(gateway, route, params, exchange)
             return
-        call = await take(gateway, route, exchange)
+        call = await take(gateway, route, params, exchange)
         ticket = await gateway.admit(call)
+        if route.lists and not ticket.operator:
+            await lists.answer(gateway, ticket, exchange)
+            return
+        await following.before_end(ticket)
         answer = Answer(exchange, ticket)
         outcome = await relay(gateway, ticket, answer, exchange)
         await finish(gateway, ticket, answer, outcome)
@@ -43,26 +49,34 @@ async def serve(
         if not exchange.started:
             await send_error(exchange, broken())
     finally:
+        if call:
+            call.forget()
         exchange.finish()
 
 
 @step("read")
-async def take(gateway: Gateway, route: Route, exchange: Exchange) -> Call:
-    """Read the request. A large body waits until its key is known to be good."""
+async def take(
+    gateway: Gateway, route: Route, params: Mapping[str, str], exchange: Exchange
+) -> Call:
+    """Read the request. A large body, or a form, waits until its key is known to be good."""
     head = exchange.head()
     caller = caller_of(head)
     if gateway.draining:
         raise ApiError(Code.SHUTTING_DOWN, "This server is being restarted.", retry_after=1)
-    if not early(exchange.length):
+    if not early(route, exchange.length):
         await gateway.check(caller, route.permission)
-    return await read_call(exchange, route, head, caller)
+    call = await read_call(exchange, route, params, head, caller)
+    if route.shape is Shape.BATCH and not call.fault:
+        call = await batching.planned(gateway, call)
+    return call
 
 
 @step("relay")
 async def relay(gateway: Gateway, ticket: Ticket, answer: Answer, exchange: Exchange) -> Outcome:
     """The provider's part; it never raises, for its entry is open and must be closed."""
     with gateway.leash() as leash:
-        parting = _Parting(gateway, leash, ticket.call.stream)
+        cut = ticket.call.stream or ticket.call.route.reply is ReplyKind.BYTES
+        parting = _Parting(gateway, leash, cut)
         exchange.on_gone(parting.left)
         try:
             return await Dispatch(gateway, ticket, answer, leash).run()
@@ -96,14 +110,35 @@ class _Parting:
 @step("finish")
 async def finish(gateway: Gateway, ticket: Ticket, answer: Answer, outcome: Outcome) -> None:
     """Close, then say the last word: nothing is answered before its entry is durable."""
-    latency = round((clock.monotonic() - ticket.call.began) * 1000)
     try:
         with answer.awaited():
-            receipt = await gateway.settle(ticket, outcome, outcome.status, latency, answer.started)
+            receipt = outcome.receipt or await _close(gateway, ticket, answer, outcome)
     except ApiError as error:
         await answer.fail(error)
         return
     await answer.finish(outcome, receipt)
+
+
+async def _close(
+    gateway: Gateway, ticket: Ticket, answer: Answer, outcome: Outcome
+) -> Receipt | None:
+    """The ledger's part of the end, and what the answer leaves behind. None: nothing was due."""
+    made: Sequence[Made] = ()
+    if outcome.attempts and outcome.reader and outcome.reader.found:
+        last = outcome.attempts[-1]
+        made = following.made(ticket, outcome.reader.found, last.provider, last.key)
+    if ticket.tariff:
+        latency = round((clock.monotonic() - ticket.call.began) * 1000)
+        begun = following.begun(ticket, outcome)
+        return await gateway.settle(
+            ticket, outcome, latency, sent=answer.started, made=made, begun=begun
+        )
+    if outcome.error is None:
+        await following.watch(ticket, outcome)
+        gone = following.gone(ticket, outcome)
+        if made or gone:
+            await gateway.record(made, gone)
+    return None
 
 
 def broken() -> ApiError:

@@ -6,19 +6,18 @@ are written with one statement a table. A refusal is a result, never an exceptio
 """
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
 
 from accounts.keys import identity as identities
-from accounts.keys.identity import Identity
 from accounts.keys.models import ApiKey
 from bsod.lib import clock, sql
 from bsod.lib.steps import step
-from bsod.lib.terms import Blame, EntryState, Permission
+from bsod.lib.terms import Blame, EntryState
 from proxy import rests
 from proxy.errors import ApiError
-from proxy.gateway import admission, closing
-from proxy.gateway.journey import Attempt, Call, Caller, Charge, Outcome, Receipt, Ticket
+from proxy.gateway import admission, closing, holdings
+from proxy.gateway.holdings import State
+from proxy.gateway.journey import Attempt, Caller, Charge, Receipt, Ticket
+from proxy.gateway.operations import Admit, Check, Closing, Learn, Look, Op, Record, Result
 from proxy.models import PoolState
 from proxy.pool import Pool
 from quotas import ledger
@@ -30,67 +29,6 @@ from quotas.processes import Heart
 
 _USED_EVERY = 60  # seconds between two writes of a key's `last_used_at`
 _REMEMBERED = 20_000  # open entries; an admission whose commit never came leaves one behind
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """Is this key good? For free routes, and before a large body is read."""
-
-    caller: Caller
-    permission: Permission | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Admit:
-    call: Call
-
-
-@dataclass(frozen=True, slots=True)
-class Closing:
-    """The end of an admitted call. From `void_after` (monotonic seconds) on nothing is due any
-    more: nothing was sent, and the client is being told that nothing will be."""
-
-    ticket: Ticket
-    outcome: Outcome
-    charge: Charge
-    status: int
-    latency_ms: int
-    void_after: float | None = None
-
-    @property
-    def void(self) -> bool:
-        return self.void_after is not None and clock.monotonic() >= self.void_after
-
-
-@dataclass(frozen=True, slots=True)
-class Learn:
-    """A failed attempt: the pool hears of it at once, not when the call ends elsewhere."""
-
-    attempt: Attempt
-
-
-Op = Check | Admit | Closing | Learn
-Result = Identity | Ticket | Receipt | ApiError | None
-
-
-@dataclass(slots=True)
-class _Batch:
-    """The rows of one batch, as read and as they are to be written."""
-
-    now: datetime
-    day: str
-    cursor: sql.Cursor
-    keys: dict[str, Identity]
-    passed: dict[int, admission.Screened] = field(default_factory=dict)
-    refused: dict[int, ApiError] = field(default_factory=dict)
-    book: Book = field(default_factory=lambda: Book([]))
-    entries: dict[str, ledger.EntryRow] = field(default_factory=dict)
-    paces: dict[str, Minute | None] = field(default_factory=dict)
-    counted: dict[str, Minute] = field(default_factory=dict)
-    opened: dict[tuple[int, int], int] = field(default_factory=dict)
-    inserts: list[ledger.EntryRow] = field(default_factory=list)
-    closes: list[ledger.ClosedEntry] = field(default_factory=list)
-    usage: dict[tuple[object, ...], list[int]] = field(default_factory=dict)
 
 
 class Batch:
@@ -116,29 +54,31 @@ class Batch:
 
     # ---- read
 
-    def _read(self, cursor: sql.Cursor, ops: Sequence[Op]) -> _Batch:
+    def _read(self, cursor: sql.Cursor, ops: Sequence[Op]) -> State:
         now = clock.now()
         tickets = {op.ticket.call.id: op.ticket for op in ops if isinstance(op, Closing)}
         keys = identities.read(
             cursor,
             {caller.token.public_id for op in ops if (caller := _caller(op))},
             now,
-            also={ticket.account for ticket in tickets.values()},
+            also={ticket.account for ticket in tickets.values()}
+            | {made.account for op in ops if isinstance(op, Record) for made in op.made},
         )
-        batch = _Batch(now, clock.day_of(now), cursor, keys)
+        batch = State(now, clock.day_of(now), cursor, keys)
+        holdings.read(batch, ops)
         self._screen(batch, ops)
+        holdings.read_homes(batch)
         batch.entries = self._entries(cursor, tickets)
         self._read_balances(batch)
         self._read_limits(batch)
         return batch
 
-    def _screen(self, batch: _Batch, ops: Sequence[Op]) -> None:
-        catalogue = self._pool.snapshot.catalogue
+    def _screen(self, batch: State, ops: Sequence[Op]) -> None:
         for number, op in enumerate(ops):
             if isinstance(op, Admit):
                 key = batch.keys.get(op.call.caller.token.public_id)
                 try:
-                    passed = admission.screen(key, op.call, catalogue, batch.now)
+                    passed = admission.screen(key, op.call, self._pool, batch.owned, batch.now)
                 except ApiError as error:
                     batch.refused[number] = error
                 else:
@@ -148,15 +88,19 @@ class Batch:
         known = {id_: entry for id_ in wanted if (entry := self._open.pop(id_, None))}
         return known | ledger.read_entries(cursor, [id_ for id_ in wanted if id_ not in known])
 
-    def _read_balances(self, batch: _Batch) -> None:
+    def _read_balances(self, batch: State) -> None:
         """Balances of all calls and closes; those that are missing are made."""
         wanted: dict[Wanted, None] = {}
         lifted: dict[Wanted, None] = {}
         # One call of each key and bucket stands for all.
-        passed = {(item.identity.id, item.tariff.bucket): item for item in batch.passed.values()}
-        for item in passed.values():
-            wanted |= dict.fromkeys(item.holder.wants(item.tariff.bucket, batch.day))
-            lifted |= dict.fromkeys(item.holder.lifted(item.tariff.bucket, batch.day))
+        passed = {
+            (item.identity.id, item.tariff.bucket): item.holder
+            for item in batch.passed.values()
+            if item.tariff
+        }
+        for (_, bucket), who in passed.items():
+            wanted |= dict.fromkeys(who.wants(bucket, batch.day))
+            lifted |= dict.fromkeys(who.lifted(bucket, batch.day))
         entries = batch.entries.values()
         accounts = {row.account for row in wanted} | {entry.account for entry in entries}
         buckets = {row.bucket for row in wanted} | {entry.bucket for entry in entries}
@@ -169,16 +113,18 @@ class Batch:
         for adopted in (*wanted, *lifted):
             batch.book.adopt(adopted)
 
-    def _read_limits(self, batch: _Batch) -> None:
+    def _read_limits(self, batch: State) -> None:
         limited = [item for item in batch.passed.values() if not item.holder.unlimited]
         owners = {owner for item in limited for owner, _ in item.paced}
         found = ledger.read_paces(batch.cursor, owners)
         batch.paces = {owner: Minute(*row) for owner, row in found.items()}
-        batch.opened = ledger.open_calls(batch.cursor, {item.holder.account for item in limited})
+        batch.opened = ledger.open_calls(
+            batch.cursor, {item.holder.account for item in limited if item.tariff}
+        )
 
     # ---- decide
 
-    def _decide(self, batch: _Batch, number: int, op: Op) -> Result:
+    def _decide(self, batch: State, number: int, op: Op) -> Result:
         try:
             if isinstance(op, Admit):
                 return batch.refused.get(number) or self._admit(batch, batch.passed[number])
@@ -186,17 +132,25 @@ class Batch:
                 return _close(batch, op)
             if isinstance(op, Learn):
                 return None
+            if isinstance(op, Record):
+                return holdings.taken(batch, op.made)
+            if isinstance(op, Look):
+                return holdings.look(batch, op.call)
             key = batch.keys.get(op.caller.token.public_id)
             return admission.authenticate(key, op.caller, op.permission, batch.now)
         except ApiError as error:
             return error
 
-    def _admit(self, batch: _Batch, screened: admission.Screened) -> Ticket:
+    def _admit(self, batch: State, screened: admission.Screened) -> Ticket:
         counted = admission.check_pace(screened, batch.paces, batch.now)
         batch.paces |= counted
         batch.counted |= counted
+        who, call = screened.holder, screened.call
+        homes = {p: key for (account, p), key in batch.homes.items() if account == who.account}
+        if screened.tariff is None:
+            return admission.free_ticket(screened, homes)
         admission.check_open(screened, batch.opened)
-        who, call, bucket = screened.holder, screened.call, screened.tariff.bucket
+        bucket = screened.tariff.bucket
         purse = batch.book.purse(who.account, who.key, who.owner, bucket, batch.day, batch.now)
         amount, legs, limit = admission.draw_for(screened, purse, batch.day, batch.now)
         batch.book.reserve(legs)
@@ -205,18 +159,21 @@ class Batch:
                 batch.opened[place] = batch.opened.get(place, 0) + 1
         batch.inserts.append(
             ledger.EntryRow(
-                call.id, EntryState.OPEN, who.account, who.key, who.owner, screened.model.name,
+                call.id, EntryState.OPEN, who.account, who.key, who.owner, screened.aim.model.name,
                 bucket, batch.day, amount, 0, 0, legs, batch.now, call.route.path,
                 admission.price_of(screened.tariff), self._heart.id,
             )
         )  # fmt: skip
-        return admission.ticket(screened, amount, limit, purse, counted, batch.day, batch.now)
+        return admission.ticket(
+            screened, amount, limit, purse, counted, batch.day, batch.now, homes
+        )
 
     # ---- write
 
-    def _write(self, batch: _Batch, ops: Sequence[Op]) -> None:
+    def _write(self, batch: State, ops: Sequence[Op]) -> None:
         cursor = batch.cursor
         ledger.close_entries(cursor, batch.closes)
+        holdings.hand_over(batch)
         ledger.insert_entries(cursor, batch.inserts)
         ledger.write_balances(cursor, batch.book.changed.values())
         ledger.write_paces(cursor, batch.counted)
@@ -233,7 +190,7 @@ def _generation() -> str:
 
 
 def _caller(op: Op) -> Caller | None:
-    if isinstance(op, Admit):
+    if isinstance(op, Admit | Look):
         return op.call.caller
     return op.caller if isinstance(op, Check) else None
 
@@ -269,27 +226,33 @@ def make_balances(wanted: Sequence[Wanted]) -> list[Row]:
     ]  # fmt: skip
 
 
-def _close(batch: _Batch, op: Closing) -> Receipt:
+def _close(batch: State, op: Closing) -> Receipt:
     """Close an entry, once: a second close returns what the first one did."""
     # No entry, no answer: a KeyError fails this close, and the call with it.
     entry = batch.entries[op.ticket.call.id]
     if entry.state != EntryState.OPEN:
         return Receipt(entry.amount, entry.shortfall, _balance(batch, entry))
     void = op.void
-    due = closing.FREE if void else op.charge
+    refused = holdings.taken(batch, op.made)
+    if op.begun and not void and refused is None:
+        batch.handed.append((entry, op))
+        return Receipt(0, 0, _balance(batch, entry))
+    due = closing.FREE if void or refused else op.charge
     settled = batch.book.settle(entry, closing.amount(op.ticket, due))
     state = EntryState.SETTLED if due.due else settled.state
     entry.state, entry.amount, entry.shortfall = state, settled.amount, settled.shortfall
     batch.closes.append(_closed(batch, op, due, settled.legs, entry))
     if due.due:
         _add_usage(batch, entry, due)
+    if refused:
+        raise refused
     if void:
         raise admission.quota_unavailable()
     return Receipt(entry.amount, entry.shortfall, _balance(batch, entry))
 
 
 def _closed(
-    batch: _Batch, op: Closing, due: Charge, legs: Sequence[Leg], entry: ledger.EntryRow
+    batch: State, op: Closing, due: Charge, legs: Sequence[Leg], entry: ledger.EntryRow
 ) -> ledger.ClosedEntry:
     call, outcome = op.ticket.call, op.outcome
     first = outcome.first_byte
@@ -302,13 +265,13 @@ def _closed(
     )  # fmt: skip
 
 
-def _balance(batch: _Batch, entry: ledger.EntryRow) -> int | None:
+def _balance(batch: State, entry: ledger.EntryRow) -> int | None:
     return batch.book.purse(
         entry.account, entry.api_key, entry.owner, entry.bucket, entry.day, entry.created_at
     ).free
 
 
-def _add_usage(batch: _Batch, entry: ledger.EntryRow, due: Charge) -> None:
+def _add_usage(batch: State, entry: ledger.EntryRow, due: Charge) -> None:
     place = (entry.account, entry.api_key, entry.model, str(entry.bucket), entry.day)
     sums = batch.usage.setdefault(place, [0, 0, 0, 0])
     sums[0] += 1
@@ -317,7 +280,7 @@ def _add_usage(batch: _Batch, entry: ledger.EntryRow, due: Charge) -> None:
     sums[3] += due.completion or 0
 
 
-def _mark_used(batch: _Batch) -> None:
+def _mark_used(batch: State) -> None:
     """`last_used_at`, at most once a minute for a key."""
     used = {
         item.identity.id

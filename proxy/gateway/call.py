@@ -1,31 +1,43 @@
 """Reading a request: its head, then its body, strictly. What comes out is a Call.
 
 The body that goes to a provider is written anew from the parsed value, so that nobody can show us
-one `model` and the provider another. A fault of the body is kept in the Call: who is asking is
-checked first, so that a stranger learns nothing from it.
+one `model` and the provider another; a form goes on as it came, but for what must change. A fault
+of the body is kept in the Call: who is asking is checked first, so that a stranger learns nothing
+from it.
 """
 
 import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+from django.conf import settings
+
 from bsod.lib import clock
+from bsod.lib.multipart import BadForm, Form, FormReader, FormTooLarge
+from bsod.lib.spool import Spool
+from bsod.lib.terms import Shape
 from proxy.errors import ApiError, Code, invalid
+from proxy.gateway import reading
 from proxy.gateway.exchange import Exchange, too_large
 from proxy.gateway.head import Head
 from proxy.gateway.journey import Call, Caller
-from proxy.gateway.strict import strict
-from proxy.providers import tokens
-from proxy.routes import MODEL, BodyKind, Route
+from proxy.gateway.strict import strictly
+from proxy.matching import MODEL
+from proxy.objects import Wanted
+from proxy.references import form_references, may_refer, references
+from proxy.route import NAMES, VARIABLE, BodyKind, Route
 
 EARLY = 65_536  # bytes of body that are read before the key has been checked
 _THREAD = 1_000_000  # bytes beyond which parsing leaves the event loop
-MOST_TOKENS = 10_000_000
-LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 # Fields that would choose a destination or a credential (SECURITY §3.1): never forwarded.
 DROPPED = (
     "api_base", "base_url", "api_key", "extra_headers", "extra_query", "organization", "project",
     "fallbacks",
 )  # fmt: skip
+_DROPPED_QUERY = {*DROPPED, "key", "id", "content"}
+_MOST_QUERY = 2_048
+_MAY_BE_EMPTY = {Shape.OBJECT, Shape.RUN}
 
 
 def caller_of(head: Head) -> Caller:
@@ -43,116 +55,164 @@ def bad_key() -> ApiError:
     )
 
 
-def early(length: int | None) -> bool:
-    """Whether a body is small enough to be read before the key is known to be good."""
-    return length is not None and length <= EARLY
+def early(route: Route, length: int | None) -> bool:
+    """Whether a body may be read before the key is known to be good: a small one, and no form."""
+    if route.body in (BodyKind.FORM, BodyKind.EITHER):
+        return False
+    return route.body is BodyKind.NONE or (length is not None and length <= EARLY)
 
 
-async def read_call(exchange: Exchange, route: Route, head: Head, caller: Caller) -> Call:
+async def read_call(
+    exchange: Exchange, route: Route, params: Mapping[str, str], head: Head, caller: Caller
+) -> Call:
     """Read and parse the body. The Call carries what is wrong with it."""
-    began = clock.monotonic()
-    base = Call(exchange.id, route, caller, began, permission=route.permission)
-    if route.body is BodyKind.NONE:
-        return base
+    base = Call(
+        exchange.id,
+        route,
+        caller,
+        clock.monotonic(),
+        route.permission,
+        path=_filled(route, params),
+        wanted=_of_path(route, params),
+        forwarded=head.forwarded,
+    )
     try:
-        _check_head(head, exchange.length, route)
+        if exchange.query:
+            base = replace(base, query=_query(exchange.query))
+        if route.body is BodyKind.NONE:
+            return replace(base, stream=reading.streams(route, base.query))
+        if _is_form(head, exchange.length, route):
+            return await _read_form(base, exchange, head)
         raw = await exchange.body(route.body_limit)
         if len(raw) > _THREAD:
-            return await asyncio.to_thread(understand, base, raw, head)
-        return understand(base, raw, head)
+            return await asyncio.to_thread(understand, base, raw)
+        return understand(base, raw)
     except ApiError as fault:
         # What led to it holds the whole body, and the Call lives until it has been refused.
         fault.__traceback__ = fault.__context__ = None
-        return Call(exchange.id, route, caller, began, permission=route.permission, fault=fault)
+        return replace(base, fault=fault)
 
 
-def _check_head(head: Head, length: int | None, route: Route) -> None:
+def _filled(route: Route, params: Mapping[str, str]) -> str:
+    """The provider's path: a constant, and ids whose grammar was checked when they matched."""
+    if not params:
+        return route.upstream
+    return VARIABLE.sub(lambda found: params[found[1]], route.upstream)
+
+
+def _of_path(route: Route, params: Mapping[str, str]) -> tuple[Wanted, ...]:
+    """The object a path begins with."""
+    for name, value in params.items():
+        return (Wanted(value, NAMES[name], name),) if route.owns else ()
+    return ()
+
+
+def _query(raw: bytes) -> str:
+    """The query to send on: what it says in plain characters, but for what would choose a
+    destination or a credential. ApiError 400."""
+    text = raw.decode("latin-1")
+    odd = any(not "!" <= letter <= "~" or letter in '"<>\\^`{|}#' for letter in text)
+    if odd or len(text) > _MOST_QUERY:
+        raise ApiError(Code.INVALID_REQUEST, "The query is too long, or not percent-encoded.")
+    parts = [part for part in text.split("&") if part]
+    return "&".join(p for p in parts if p.partition("=")[0] not in _DROPPED_QUERY)
+
+
+def _is_form(head: Head, length: int | None, route: Route) -> bool:
+    """Which of the two kinds of body this is. ApiError 413, 415."""
     if length is not None and length > route.body_limit:
         raise too_large(route.body_limit)
     kind = head.content_type.partition(b";")[0].strip().lower()
-    if kind not in (b"application/json", b"") or head.encoded:
-        raise ApiError(
-            Code.UNSUPPORTED_MEDIA_TYPE,
-            "Send the body as 'Content-Type: application/json', without Content-Encoding.",
-        )
+    form = kind == b"multipart/form-data"
+    if form and route.body in (BodyKind.FORM, BodyKind.EITHER) and not head.encoded:
+        return True
+    json = kind in (b"application/json", b"")
+    if json and route.body in (BodyKind.JSON, BodyKind.EITHER) and not head.encoded:
+        return False
+    wanted = {
+        BodyKind.FORM: "multipart/form-data; boundary=...",
+        BodyKind.EITHER: "application/json' or 'multipart/form-data; boundary=...",
+    }.get(route.body, "application/json")
+    raise ApiError(
+        Code.UNSUPPORTED_MEDIA_TYPE,
+        f"Send the body as 'Content-Type: {wanted}', without Content-Encoding.",
+    )
 
 
-def understand(base: Call, raw: bytes, head: Head) -> Call:
-    """A chat completion's body: fields checked, aliases and fast mode folded. Raises ApiError."""
-    body = strict(raw)
+def understand(base: Call, raw: bytes) -> Call:
+    """A JSON body: fields checked, aliases and fast mode folded. Raises ApiError."""
+    if not raw and base.route.shape in _MAY_BE_EMPTY:
+        raw = b"{}"
+    body, text = strictly(raw)
     if not isinstance(body, dict):
         raise ApiError(Code.INVALID_JSON, "The body must be a JSON object.")
     for name in DROPPED:
         body.pop(name, None)
-    model = _model(body)
-    if not isinstance(body.get("messages"), list) or not body["messages"]:
-        raise invalid("messages", "'messages' must be a list of at least one message.")
-    stream, wants_usage = _streaming(body)
-    limits = [limit for name in LIMITS if (limit := _whole(body, name, MOST_TOKENS))]
-    for name in LIMITS:
-        body.pop(name, None)
+    wanted = base.wanted
+    if may_refer(text):
+        wanted += tuple(Wanted(found.id, None, found.param) for found in references(body))
+    return _with(base, body, wanted)
+
+
+async def _read_form(base: Call, exchange: Exchange, head: Head) -> Call:
+    """A form: into the spool as it comes, then its plain fields like a body's."""
+    spool = Spool(settings.DATA_DIR / "tmp")
+    try:
+        reader = FormReader(head.content_type, spool)
+        async for piece in exchange.pieces(base.route.body_limit):
+            reader.feed(piece)
+        form = reader.finish()
+        fields = form.fields()
+        body = reading.form_values(fields)
+    except BadForm as error:
+        spool.close()
+        raise ApiError(Code.INVALID_FORM, str(error)) from None
+    except FormTooLarge as error:
+        spool.close()
+        raise ApiError(Code.REQUEST_TOO_LARGE, str(error)) from None
+    except OSError:
+        spool.close()
+        raise ApiError(
+            Code.QUOTA_UNAVAILABLE, "There is no room for the body just now.", retry_after=30
+        ) from None
+    except BaseException:
+        spool.close()
+        raise
+    base = replace(base, form=form, spool=spool)
+    try:
+        _check_files(form)
+        found = form_references(fields)
+        wanted = base.wanted + tuple(Wanted(item.id, None, item.param) for item in found)
+        return _with(base, body, wanted)
+    except ApiError as fault:
+        return replace(base, fault=fault)
+
+
+# Files of one name, as many as one likes; everything else is there once.
+_MANY = ("image", "image[]")
+
+
+def _check_files(form: Form) -> None:
+    for part in form.files:
+        if part.name in form.repeated and part.name not in _MANY and not part.name.endswith("[]"):
+            raise invalid(part.name, f"The file '{part.name}' appears twice.")
+
+
+def _with(base: Call, body: dict[str, Any], wanted: tuple[Wanted, ...]) -> Call:
     return Call(
         base.id,
         base.route,
         base.caller,
         base.began,
         base.permission,
-        model=model,
+        path=base.path,
+        query=base.query,
+        wanted=wanted,
+        form=base.form,
+        spool=base.spool,
         body=body,
-        forwarded=head.forwarded,
-        stream=stream,
-        wants_usage=wants_usage,
-        limit=min(limits, default=None),
-        choices=max(_whole(body, "n", 128) or 1, _whole(body, "best_of", 128) or 1),
-        fast=_fast(body),
-        prompt=_prompt(body),
-    )
-
-
-def _model(body: dict[str, Any]) -> str:
-    model = body.get("model")
-    if not isinstance(model, str) or not model:
-        raise invalid("model", "'model' must be the id of a model; see GET /v1/models.")
-    return model
-
-
-def _streaming(body: dict[str, Any]) -> tuple[bool, bool]:
-    stream, options = body.get("stream"), body.get("stream_options")
-    if type(stream) not in (bool, type(None)):
-        raise invalid("stream", "'stream' must be true or false.")
-    if options is not None and not isinstance(options, dict):
-        raise invalid("stream_options", "'stream_options' must be an object.")
-    wants = (options or {}).get("include_usage")
-    if type(wants) not in (bool, type(None)):
-        raise invalid("stream_options.include_usage", "'include_usage' must be true or false.")
-    return bool(stream), bool(wants)
-
-
-def _whole(body: dict[str, Any], name: str, most: int) -> int | None:
-    """A positive whole number, or None when absent or null."""
-    value = body.get(name)
-    if value is None:
-        return None
-    if type(value) is not int or not 1 <= value <= most:
-        raise invalid(name, f"'{name}' must be a whole number from 1 to {most}.")
-    return value
-
-
-def _fast(body: dict[str, Any]) -> bool:
-    """Fast mode in its three spellings, forwarded as the one every provider knows."""
-    asked = body.get("priority") == "fast"
-    if asked:
-        del body["priority"]
-    if asked or body.get("service_tier") in ("priority", "fast"):
-        body["service_tier"] = "priority"
-        return True
-    return False
-
-
-def _prompt(body: dict[str, Any]) -> int:
-    extras = ("tools", "functions", "response_format", "prediction")
-    return tokens.of_messages(body["messages"]) + sum(
-        tokens.of_value(body[name]) for name in extras if body.get(name)
+        forwarded=base.forwarded,
+        **reading.read(base.route, body),
     )
 
 

@@ -6,16 +6,18 @@ from dataclasses import replace
 from django.conf import settings
 
 from bsod.lib.clock import monotonic
-from bsod.lib.terms import Blame, EndReason
+from bsod.lib.terms import Blame, EndReason, Shape
 from proxy.errors import ApiError, Code
+from proxy.gateway import following
 from proxy.gateway.answer import Answer
-from proxy.gateway.batch import Learn
-from proxy.gateway.journey import Attempt, Outcome, Ticket
+from proxy.gateway.journey import Attempt, Outcome, Receipt, Ticket
 from proxy.gateway.leash import Leash, Vigil
+from proxy.gateway.operations import Learn
 from proxy.gateway.plane import Gateway
 from proxy.gateway.relay import Attempting, Ended, limited, unavailable
 from proxy.pool import Lease, NoKey, retry_after
 from proxy.providers.base import Asked
+from proxy.providers.registry import ADAPTERS
 from proxy.rests import limit_seconds
 
 MOST_ATTEMPTS = 3
@@ -46,11 +48,10 @@ class Dispatch:
         last: Ended | None = None
         while True:
             tried = [attempt.key for attempt in self._attempts]
-            lease = self._gateway.pool.lease(
-                self._ticket.model, self._ticket.account, tried, monotonic()
-            )
+            lease = self._lease(tried)
             if isinstance(lease, NoKey):
-                return self._outcome(self._last_word(last, lease) if last else nobody(lease))
+                none = self._last_word(last, lease) if last else nobody(lease, self._ticket)
+                return self._outcome(none)
             vigil.restart()
             try:
                 last = await self._attempt(lease, vigil)
@@ -59,6 +60,19 @@ class Dispatch:
             self._note(lease, last)
             if last.final or not self._another(last):
                 return self._outcome(self._last_word(last))
+
+    def _lease(self, tried: Sequence[int]) -> Lease | NoKey:
+        ticket = self._ticket
+        assert ticket.call.route.service, "a call that gets here is a provider's"
+        return self._gateway.pool.lease(
+            ticket.model,
+            ticket.account,
+            tried,
+            monotonic(),
+            service=ticket.call.route.service,
+            pinned=ticket.pinned,
+            homes=ticket.homes,
+        )
 
     def _last_word(self, last: Ended, none: NoKey | None = None) -> Ended:
         """The end of the last attempt; of several limited keys the first to be free counts."""
@@ -91,24 +105,42 @@ class Dispatch:
 
     async def _go(self, lease: Lease, vigil: Vigil, asked: Asked, number: int) -> Ended:
         return await Attempting(
-            self._gateway.client, self._ticket, self._answer, self._leash, vigil, number
+            self._gateway, self._ticket, self._answer, self._leash, vigil, number, self._paid
         ).run(lease, asked)
+
+    async def _paid(self, lease: Lease) -> Receipt | None:
+        """Close a call with one price while its answer is still to come."""
+        ticket = self._ticket
+        if ticket.tariff is None:
+            await following.downloaded(ticket)
+            return None
+        attempt = Attempt(lease.key.provider, lease.key.id, ticket.model.name, Blame.NOBODY)
+        outcome = Outcome(EndReason.COMPLETED, (*self._attempts, attempt), first_byte=monotonic())
+        latency = round((monotonic() - ticket.call.began) * 1000)
+        return await self._gateway.settle(ticket, outcome, latency, sent=False)
 
     def _asked(self, lease: Lease, *, ask_usage: bool) -> Asked:
         ticket, call = self._ticket, self._ticket.call
+        route = call.route
         return Asked(
-            path=call.route.upstream,
+            path=call.path,
             body=call.body,
             stream=call.stream,
             upstream_model=lease.offer.upstream_id,
             model=call.model,
-            limit=ticket.limit,
+            limit=ticket.limit if route.shape in _LIMITED else None,
             choices=call.choices,
             # Who pays credits is always told what the stream has cost him.
             wants_usage=call.wants_usage or ticket.pays_credits,
             ask_usage=ask_usage,
             user=ticket.user,
             headers=call.forwarded,
+            method=route.method,
+            query=call.query,
+            shape=route.shape,
+            creates=route.creates if call.stored else None,
+            form=call.form,
+            beta=route.beta,
         )
 
     def _note(self, lease: Lease, ended: Ended) -> None:
@@ -125,16 +157,41 @@ class Dispatch:
         first = ended.first_byte
         spent = (first or monotonic()) - self._began if attempts else 0.0
         status = ended.error.status if ended.error else 200
-        return Outcome(ended.end, attempts, ended.reader, ended.error, first, spent, status)
+        return Outcome(
+            ended.end, attempts, ended.reader, ended.error, first, spent,
+            status if ended.error else ended.status, ended.content_type, ended.receipt,
+        )  # fmt: skip
 
 
-def nobody(none: NoKey) -> Ended:
+# Calls whose output limit is ours to set. A run's is its caller's alone.
+_LIMITED = {Shape.CHAT, Shape.COMPLETION, Shape.RESPONSE}
+
+
+def nobody(none: NoKey, ticket: Ticket) -> Ended:
     """No key was even tried."""
     if not none.exists:
-        error = ApiError(Code.NO_UPSTREAM, "No provider here can serve this model just now.",
-                         retry_after=60)  # fmt: skip
+        error = no_upstream(ticket)
+    elif ticket.binding and not none.limited:
+        error = ApiError(
+            Code.UPSTREAM_KEY_UNAVAILABLE,
+            "The provider account that holds this does not answer just now. Try again.",
+            retry_after=retry_after(none.wait),
+        )
     elif none.limited:
         error = limited(none.wait)
     else:
         error = unavailable(retry_after(none.wait))
     return Ended(Blame.CLIENT, EndReason.UPSTREAM_ERROR, error, final=True)
+
+
+def no_upstream(ticket: Ticket) -> ApiError:
+    """Nobody here serves it: which kinds of provider could is said by the adapters' own table."""
+    route = ticket.call.route
+    kinds = [kind for kind, it in ADAPTERS.items() if route.service and it.serves(route.service)]
+    what = f"the model '{ticket.model.name}'" if ticket.model.name else route.path
+    return ApiError(
+        Code.NO_UPSTREAM,
+        f"No provider here serves {what} just now. Kinds that could: {', '.join(sorted(kinds))}.",
+        retry_after=60,
+        extra={"kinds": sorted(kinds)},
+    )

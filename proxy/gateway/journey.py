@@ -6,11 +6,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from accounts.keys.tokens import Token
-from bsod.lib.terms import Blame, Bucket, EndReason, Permission, UsageSource
+from bsod.lib.multipart import Form
+from bsod.lib.spool import Spool
+from bsod.lib.terms import Blame, Bucket, EndReason, ObjectKind, Permission, UsageSource
 from proxy.catalogue import ModelInfo
 from proxy.errors import ApiError
+from proxy.objects import Binding, Wanted
 from proxy.providers.base import StreamReader, WholeReader
-from proxy.routes import Route
+from proxy.route import Route
 from quotas.pricing import Tariff
 
 
@@ -42,7 +45,27 @@ class Call:
     fast: bool = False
     prompt: int = 0
     """Estimated tokens of the prompt."""
+    units: int = 1
+    """Images, recordings or films."""
+    seconds: int | None = None
+    """Length of a film."""
+    path: str = ""
+    """The provider's path, its ids filled in."""
+    query: str = ""
+    wanted: tuple[Wanted, ...] = ()
+    """Objects the path and the body name: they must be the caller's."""
+    stored: bool = False
+    """The answer leaves something on the provider's account."""
+    job: ObjectKind | None = None
+    """What it begins there, that ends later."""
+    form: Form | None = None
+    spool: Spool | None = field(default=None, repr=False)
     fault: ApiError | None = None
+
+    def forget(self) -> None:
+        """The call is over: what of it lay on disk goes."""
+        if self.spool:
+            self.spool.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,19 +84,28 @@ class Quota:
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """An admitted call: its entry is open and durable."""
+    """An admitted call: its entry is open and durable, unless it is free."""
 
     call: Call
     account: int
     model: ModelInfo
-    tariff: Tariff
+    """For a call of no model the providers that serve its route."""
+    tariff: Tariff | None
+    """None: it is free, and has no entry."""
     reserved: int
     limit: int | None
     """The output limit to forward, for each choice; None: none."""
     user: str
     """An opaque hash, the same for all calls of the account."""
-    quota: Quota
+    quota: Quota | None
     pays_credits: bool
+    binding: Binding | None = None
+    """The one key that holds what the call names."""
+    pinned: int | None = None
+    """The one key that may be asked."""
+    homes: Mapping[int, int] = field(default_factory=dict)
+    """The account's own key at each provider, for what it leaves there."""
+    operator: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +131,9 @@ class Outcome:
     """Monotonic seconds of the first upstream byte relayed."""
     upstream_seconds: float = 0.0
     status: int = 200
+    content_type: str = "application/json"
+    receipt: "Receipt | None" = None
+    """The close, where it came before the answer."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any
 
 from django.conf import settings
@@ -18,9 +18,11 @@ from bsod.lib.steps import step
 from bsod.lib.terms import EndReason, Permission
 from proxy.gateway import closing
 from proxy.gateway.admission import quota_unavailable as quota_unavailable
-from proxy.gateway.batch import Admit, Batch, Check, Closing, Op
+from proxy.gateway.batch import Batch
 from proxy.gateway.journey import Call, Caller, Outcome, Receipt, Ticket
 from proxy.gateway.leash import Leash, Why
+from proxy.gateway.operations import Admit, Begun, Check, Closing, Look, Op, Record
+from proxy.objects import Binding, Made
 from proxy.pool import Pool
 from quotas.processes import Heart, Watch
 
@@ -108,6 +110,22 @@ class Gateway:
         ticket: Ticket = await self._ask(Admit(call))
         return ticket
 
+    async def look(self, call: Call) -> Binding | None:
+        """Where the objects are that a call names. ApiError with any refusal up to there."""
+        found: Binding | None = await self._ask(Look(call))
+        return found
+
+    @step("record")
+    async def record(self, made: Sequence[Made], gone: Sequence[tuple[int, str]] = ()) -> None:
+        """Take down whose these ids are, durably. ApiError 502 when one is somebody else's, 503
+        when the database stays away: then it is done as soon as it is back."""
+        item = self.ledger.submit(Record(made, gone), must=True)
+        try:
+            async with asyncio.timeout(settings.CLOSE_PATIENCE):
+                await asyncio.shield(item.future)
+        except (TimeoutError, Unavailable):
+            raise quota_unavailable() from None
+
     async def _ask(self, op: Op) -> Any:
         try:
             return await self.ledger.submit(op).future
@@ -119,13 +137,25 @@ class Gateway:
         self.ledger.submit(op, must=True).future.add_done_callback(_forget)
 
     @step("close")
-    async def settle(self, ticket: Ticket, outcome: Outcome, status: int, latency_ms: int,
-                     sent: bool) -> Receipt:  # fmt: skip
-        """Close the entry. When the database stays away for CLOSE_PATIENCE seconds the client
-        is told so (ApiError 503) and the close goes on without it: at 0 when nothing was sent."""
+    async def settle(
+        self,
+        ticket: Ticket,
+        outcome: Outcome,
+        latency_ms: int,
+        *,
+        sent: bool,
+        made: Sequence[Made] = (),
+        begun: Begun | None = None,
+    ) -> Receipt:
+        """Close the entry, or hand it over to what the call has begun.
+
+        When the database stays away for CLOSE_PATIENCE seconds the client is told so (ApiError
+        503) and the close goes on without it: at 0 when nothing was sent.
+        """
         ends = clock.monotonic() + settings.CLOSE_PATIENCE
         charge = closing.charge(ticket, outcome)
-        op = Closing(ticket, outcome, charge, status, latency_ms, None if sent else ends)
+        void_after = None if sent or begun else ends
+        op = Closing(ticket, outcome, charge, outcome.status, latency_ms, void_after, made, begun)
         item = self.ledger.submit(op, must=True)
         loop = asyncio.get_running_loop()
 

@@ -7,16 +7,18 @@ that leaves is noticed at once, whatever we were waiting for, and the provider s
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
 
 from bsod.lib import http
 from bsod.lib.clock import monotonic
-from bsod.lib.terms import Blame, EndReason
+from bsod.lib.terms import Blame, EndReason, Shape
 from proxy.errors import ApiError, Code, invalid
+from proxy.gateway import content, following
 from proxy.gateway.answer import Answer
-from proxy.gateway.journey import Ticket
+from proxy.gateway.journey import Receipt, Ticket
 from proxy.gateway.leash import Interrupted, Leash, Vigil, Why
+from proxy.gateway.plane import Gateway
 from proxy.pool import Lease, retry_after
 from proxy.providers.base import (
     Asked,
@@ -29,9 +31,16 @@ from proxy.providers.base import (
     WholeReader,
 )
 from proxy.rests import limit_seconds
+from proxy.route import ReplyKind
 
 MOST_JSON = 64_000_000  # bytes of a whole reply (SPEC §4)
 MOST_ERROR = 65_536  # bytes of an error body that are looked at
+JSON = "application/json"
+# Asking again for one of these makes nothing twice but an answer.
+REPEATABLE = {
+    Shape.CHAT, Shape.COMPLETION, Shape.RESPONSE, Shape.COMPACTION, Shape.EMBEDDING,
+    Shape.MODERATION, Shape.TRANSCRIPTION,
+}  # fmt: skip
 FAREWELL = 1.0  # seconds a body may go on behind a stream's last word
 
 
@@ -47,6 +56,13 @@ class Ended:
     wait: float | None = None
     final: bool = False
     refuses_usage: bool = False
+    status: int = 200
+    content_type: str = JSON
+    receipt: Receipt | None = None
+
+
+Paid = Callable[[Lease], Awaitable[Receipt | None]]
+"""Closes a call with one price, before the first byte of its answer goes out."""
 
 
 class Attempting:
@@ -54,15 +70,20 @@ class Attempting:
 
     def __init__(
         self,
-        client: http.Client,
+        gateway: Gateway,
         ticket: Ticket,
         answer: Answer,
         leash: Leash,
         vigil: Vigil,
         number: int,
+        paid: Paid,
     ) -> None:
-        self._client, self._ticket, self._answer = client, ticket, answer
-        self._leash, self._vigil, self._number = leash, vigil, number
+        self._gateway, self._ticket, self._answer = gateway, ticket, answer
+        self._leash, self._vigil, self._number, self._paid = leash, vigil, number, paid
+        # What may have been done twice is not done again (SPEC §5).
+        self._once = ticket.call.route.shape not in REPEATABLE and (
+            ticket.call.route.method == "POST"
+        )
         self._first: float | None = None
         self._reader: StreamReader | WholeReader | None = None
 
@@ -81,6 +102,8 @@ class Attempting:
         except Refused as refused:
             error = invalid(refused.param, refused.message)
             return Ended(Blame.CLIENT, EndReason.UPSTREAM_ERROR, error, final=True)
+        except ApiError as error:
+            return Ended(Blame.NOBODY, EndReason.UPSTREAM_ERROR, error, final=True)
         except http.Unreachable:
             return Ended(Blame.CONNECT, EndReason.UPSTREAM_ERROR, unavailable())
         except http.Broken:
@@ -99,38 +122,84 @@ class Attempting:
         key = lease.key
         out = key.adapter.prepare(asked, key.secret)
         with self._leash:
-            return await self._client.open(
+            return await self._gateway.client.open(
                 out.method,
                 key.base_url,
                 out.target,
                 out.headers,
                 out.body,
                 proxy=key.proxy_url,
-                repeat=True,
+                repeat=not self._once,
+                progress=self._heard,
             )
+
+    def _heard(self) -> None:
+        """The provider takes what we send it: that is no silence."""
+        self._vigil.heard = asyncio.get_running_loop().time()
 
     async def _success(self, lease: Lease, asked: Asked, reply: http.Reply) -> Ended:
         adapter = lease.key.adapter
         if not asked.stream:
+            if self._ticket.call.route.reply is ReplyKind.BYTES:
+                return await self._bytes(lease, reply)
             return await self._whole(adapter.whole_reader(asked), reply)
-        if "json" in reply.headers.get("content-type", ""):
-            return await self._as_stream(adapter.stream_reader(asked), reply)
-        return await self._stream(adapter.stream_reader(asked), reply)
+        reader = adapter.stream_reader(asked)
+        if "event-stream" in reply.headers.get("content-type", "event-stream"):
+            return await self._stream(lease, reader, reply)
+        if getattr(reader, "passes_json", False):
+            return await self._whole(adapter.whole_reader(asked), reply)
+        return await self._as_stream(lease, reader, reply)
 
     async def _whole(self, reader: WholeReader, reply: http.Reply) -> Ended:
         data = await self._collect(reply, MOST_JSON)
         reader.whole(data)
         reply.release()
         self._reader, self._first = reader, monotonic()
-        return self._completed()
+        kind = content.text_type(reply.headers) if self._worded else JSON
+        return replace(self._completed(), status=reply.status, content_type=kind)
 
-    async def _as_stream(self, reader: StreamReader, reply: http.Reply) -> Ended:
+    @property
+    def _worded(self) -> bool:
+        """Whether the answer may be plain text."""
+        return self._ticket.call.route.shape is Shape.TRANSCRIPTION
+
+    async def _as_stream(self, lease: Lease, reader: StreamReader, reply: http.Reply) -> Ended:
         """A whole reply to a client that waits for events."""
         out = reader.whole(await self._collect(reply, MOST_JSON))
         reply.release()
         self._reader = reader
+        await self._hold(lease, reader)
         await self._pass(out)
         return self._completed()
+
+    async def _bytes(self, lease: Lease, reply: http.Reply) -> Ended:
+        """Bytes as they come. What costs is paid when the first are there, before they go out."""
+        data = await self._next(reply)
+        if not data and self._ticket.tariff:
+            raise Malformed("the answer is empty")
+        receipt = await self._paid(lease)
+        self._first = monotonic()
+        headers = content.headers(reply.headers, bool(self._ticket.tariff))
+        await self._answer.begin(reply.status, headers, self._number)
+        while data:
+            await self._pass(data)
+            data = await self._next(reply)
+        reply.release()
+        return replace(self._completed(), status=reply.status, receipt=receipt)
+
+    async def _next(self, reply: http.Reply) -> bytes:
+        with self._leash:
+            data = await reply.read()
+        self._heard()
+        return data
+
+    async def _hold(self, lease: Lease, reader: StreamReader) -> None:
+        """Nobody sees an id before it is known whose it is. ApiError 502, 503."""
+        if reader.found:
+            found, reader.found = reader.found, []
+            rows = following.made(self._ticket, found, lease.key.provider, lease.key.id)
+            if rows:
+                await self._gateway.record(rows)
 
     async def _collect(self, reply: http.Reply, most: int) -> bytes:
         parts, size = [], 0
@@ -143,7 +212,7 @@ class Attempting:
                 parts.append(part)
         return b"".join(parts)
 
-    async def _stream(self, reader: StreamReader, reply: http.Reply) -> Ended:
+    async def _stream(self, lease: Lease, reader: StreamReader, reply: http.Reply) -> Ended:
         self._reader = reader
         vigil, leash, loop = self._vigil, self._leash, asyncio.get_running_loop()
         while not reader.done:
@@ -153,6 +222,8 @@ class Attempting:
                 break
             vigil.heard = loop.time()
             out = reader.feed(data)
+            if reader.found:
+                await self._hold(lease, reader)
             if out:
                 await self._pass(out)
         if not reader.complete:
@@ -215,7 +286,7 @@ class Attempting:
             ApiError(code, message, retry_after=None if self._first else 1),
             self._reader if self._first else None,
             self._first,
-            final=self._first is not None,
+            final=self._first is not None or self._once,
         )
 
     def _interrupted(self, why: Why) -> Ended:

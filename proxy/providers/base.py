@@ -8,15 +8,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from bsod.lib.terms import Blame
+from bsod.lib.multipart import Form
+from bsod.lib.spool import Body
+from bsod.lib.terms import Blame, ObjectKind, Service, Shape
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What of a call an adapter needs: the route's upstream path and the parsed body."""
+    """What of a call an adapter needs: the provider's path, filled in, and the parsed body."""
 
     path: str
     body: Mapping[str, Any]
+    """The parsed JSON body; of a form its plain fields that count (`model`); else empty."""
     stream: bool
     upstream_model: str
     model: str
@@ -31,6 +34,25 @@ class Asked:
     user: str = ""
     """An opaque hash in place of who the client is."""
     headers: Sequence[tuple[str, str]] = ()
+    method: str = "POST"
+    query: str = ""
+    """The query as it is to be sent, without its mark."""
+    shape: Shape = Shape.CHAT
+    creates: ObjectKind | None = None
+    form: Form | None = None
+    beta: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An id that an answer has made, or has shown to be the caller's."""
+
+    kind: ObjectKind
+    id: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+    """What of it is kept here: sizes and states, never content."""
+    lives: float | None = None
+    """Seconds after which the provider forgets it; None: it does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +62,7 @@ class Outbound:
     method: str
     target: str
     headers: Mapping[str, str] = field(repr=False)
-    body: bytes = field(repr=False)
+    body: bytes | Body = field(repr=False)
 
 
 @dataclass(slots=True)
@@ -87,6 +109,11 @@ class Reader(Protocol):
     usage: Usage | None
     tier: str | None
     """The service tier the answer says it came from."""
+    found: list[Found]
+    """Ids seen so far. Whoever relays takes them out, and lets nothing that `feed` has returned
+    with them go on before they are recorded."""
+    state: Mapping[str, Any] | None
+    """The last full object the answer showed: a run, a batch, a response. None: none."""
 
     @property
     def produced(self) -> int:
@@ -98,6 +125,10 @@ class Reader(Protocol):
 
 
 class StreamReader(Reader, Protocol):
+    passes_json: bool
+    """An answer that is no stream of events goes on as what it is, read by the `whole_reader`;
+    if not, `whole` makes events of it."""
+
     @property
     def done(self) -> bool:
         """Whether the provider has said its last word: nothing that follows matters."""
@@ -128,6 +159,9 @@ class UpstreamFault(Exception):
 
 class Adapter(Protocol):
     kind: str
+
+    def serves(self, service: Service) -> bool:
+        """Whether providers of this kind offer it."""
 
     def prepare(self, asked: Asked, secret: str) -> Outbound:
         """The request for one attempt. Raises Refused."""

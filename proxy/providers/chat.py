@@ -5,40 +5,35 @@ did not ask for, or to give the answer the name the client asked for.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeGuard
+from typing import Any
 
 import orjson
 
 from proxy.providers import tokens
-from proxy.providers.base import Asked, Malformed, TooLarge, UpstreamFault, Usage
-from proxy.providers.sse import Splitter, TooLong, payload
+from proxy.providers.base import Asked, Malformed, UpstreamFault, Usage
+from proxy.providers.events import BAD_LINES, Cutter
+from proxy.providers.harvest import harvest
+from proxy.providers.reading import Reading, usage_of, written
+from proxy.providers.sse import payload
 
 _HEAD = ("id", "created", "model")  # what every chunk of a stream repeats
-_BAD_LINES = 3  # chunks that may be no JSON before the stream is given up
-_MOST_TOKENS = 10**12  # a count beyond this is a mistake, and would not fit into the ledger
 
 
-class _Chat:
-    """What reading a chat completion, whole or streamed, has in common."""
+class Choices(Reading):
+    """What reading a completion, whole or streamed, has in common."""
 
     def __init__(self, asked: Asked, foreign: Sequence[str] = ()) -> None:
-        self.asked, self._foreign = asked, foreign
-        self.usage: Usage | None = None
-        self.tier: str | None = None
-        self._weight = 0
+        super().__init__(asked)
+        self._foreign = foreign
         self._finished: set[int] = set()
-
-    @property
-    def produced(self) -> int:
-        return tokens.of_weight(self._weight)
 
     def _note(self, reply: dict[str, Any], part: str) -> None:
         """Take usage, tier, finish reasons and the size of the text from a reply or chunk."""
         tier = reply.get("service_tier")
         if isinstance(tier, str):
             self.tier = tier
-        usage = usage_of(reply.get("usage"))
-        if usage:
+        stated = reply.get("usage")
+        if stated and (usage := usage_of(stated)):
             self.usage = usage
         choices = reply.get("choices")
         for choice in choices if isinstance(choices, list) else ():
@@ -56,10 +51,15 @@ class _Chat:
             del reply[name]
         return bool(found)
 
+    def _keep(self, reply: dict[str, Any]) -> None:
+        """Note the id of a completion that the provider stores, which it does when asked to."""
+        if self.asked.creates and self.asked.body.get("store") is True:
+            self.found += harvest(self.asked.creates, reply)
+
     def _usage_block(self) -> dict[str, int]:
         """Usage for a client that asked where the provider gave none, estimated."""
         usage = self.usage or Usage(
-            tokens.of_messages(self.asked.body.get("messages")), self.produced
+            tokens.of_prompt(self.asked.shape, self.asked.body), self.produced
         )
         return {
             "prompt_tokens": usage.prompt,
@@ -68,18 +68,18 @@ class _Chat:
         }
 
 
-class ChatWhole(_Chat):
+class ChatWhole(Choices):
     """A completion in one JSON body."""
 
     def whole(self, data: bytes) -> None:
         self._raw = data
         reply = _completion(data)
         self._note(reply, "message")
-        renamed = self.asked.upstream_model != self.asked.model
-        if renamed:
+        self._keep(reply)
+        if self._rename:
             reply["model"] = self.asked.model
-        if self._strip(reply) or renamed:
-            self._raw = _written(reply)
+        if self._strip(reply) or self._rename:
+            self._raw = written(reply)
         self._reply = reply
 
     @property
@@ -90,25 +90,26 @@ class ChatWhole(_Chat):
         if not extra:
             return self._raw
         try:
-            return _written({**self._reply, **extra})
+            return written({**self._reply, **extra})
         except Malformed:
             # It has been charged by now, so it goes on as it came.
             return self._raw
 
 
-class ChatStream(_Chat):
+class ChatStream(Choices, Cutter):
     """A completion as a stream of chunks. The usage chunk and the end wait for the close."""
 
+    passes_json = False
+    object_name = "chat.completion.chunk"
+
     def __init__(self, asked: Asked, foreign: Sequence[str] = ()) -> None:
-        super().__init__(asked, foreign)
-        self._splitter = Splitter()
+        Choices.__init__(self, asked, foreign)
+        Cutter.__init__(self)
         self._begun = self._done = False
         self._bad = 0
-        self._fault: Malformed | UpstreamFault | None = None
         self._head: dict[str, Any] = {}
         self._last: dict[str, Any] | None = None
         self._usage_sent = False
-        self._rename = asked.upstream_model != asked.model
 
     @property
     def complete(self) -> bool:
@@ -123,31 +124,16 @@ class ChatStream(_Chat):
     def whole(self, data: bytes) -> bytes:
         reply = _completion(data)
         usage, choices = reply.pop("usage", None), reply.pop("choices")
-        chunk = {**reply, "object": "chat.completion.chunk"}
-        chunks = [{**chunk, "choices": [_as_delta(choice) for choice in choices]}]
+        chunk = {**reply, "object": self.object_name}
+        chunks = [{**chunk, "choices": [self._as_delta(choice) for choice in choices]}]
         if usage:
             chunks.append({**chunk, "choices": [], "usage": usage})
-        events = [b"data: " + _written(part) + b"\n\n" for part in chunks]
+        events = [b"data: " + written(part) + b"\n\n" for part in chunks]
         return self.feed(b"".join([*events, b"data: [DONE]\n\n"]))
 
-    def feed(self, data: bytes) -> bytes:
-        if self._fault:
-            raise self._fault
-        try:
-            events = self._splitter.feed(data)
-        except TooLong:
-            raise TooLarge("an event is too long") from None
-        out: list[bytes] = []
-        for event in events:
-            try:
-                out.append(self._event(event))
-            except (Malformed, UpstreamFault) as fault:
-                if not any(out):
-                    raise
-                # What came before it in the same read is delivered, and charged, first.
-                self._fault = fault
-                break
-        return b"".join(out)
+    def _as_delta(self, choice: Any) -> Any:
+        """A choice of a whole answer as the one chunk of a stream."""
+        return _as_delta(choice)
 
     def _event(self, event: bytes) -> bytes:
         text = payload(event)
@@ -174,7 +160,7 @@ class ChatStream(_Chat):
         if isinstance(chunk, dict):
             return chunk
         self._bad += 1
-        if not self._begun or self._bad >= _BAD_LINES:
+        if not self._begun or self._bad >= BAD_LINES:
             raise Malformed("a chunk is no JSON object")
         return None
 
@@ -182,6 +168,7 @@ class ChatStream(_Chat):
         """What of a chunk the client gets now."""
         if not self._begun:
             self._begun = True
+            self._keep(chunk)
             self._head = {k: chunk[k] for k in _HEAD if isinstance(chunk.get(k), str | int)}
         # Data that came in several lines is written anew: one line is one event to everybody.
         changed = self._strip(chunk) or b"\n" in text
@@ -191,7 +178,7 @@ class ChatStream(_Chat):
         if "usage" in chunk:
             if not chunk.get("choices") and chunk["usage"]:
                 if self.asked.wants_usage:
-                    _written(chunk)  # now, while what cannot be written is still a fault
+                    written(chunk)  # now, while what cannot be written is still a fault
                     self._last = chunk
                 return b""
             if self.asked.wants_usage:
@@ -202,14 +189,14 @@ class ChatStream(_Chat):
             else:
                 del chunk["usage"]
                 changed = True
-        return b"data: " + (_written(chunk) if changed else text) + b"\n\n"
+        return b"data: " + (written(chunk) if changed else text) + b"\n\n"
 
     def finish(self, extra: Mapping[str, Any] | None) -> bytes:
         last = self._last
         if last is None and (extra or (self.asked.wants_usage and not self._usage_sent)):
             last = {
                 **self._head,
-                "object": "chat.completion.chunk",
+                "object": self.object_name,
                 "model": self.asked.model,
                 "choices": [],
                 "usage": self._usage_block(),
@@ -235,7 +222,6 @@ def _completion(data: bytes) -> dict[str, Any]:
 
 
 def _as_delta(choice: Any) -> Any:
-    """A choice of a whole answer as the one chunk of a stream."""
     if not isinstance(choice, dict) or not isinstance(choice.get("message"), dict):
         raise Malformed("a choice has no message")
     delta = dict(choice["message"])
@@ -244,14 +230,6 @@ def _as_delta(choice: Any) -> Any:
         numbered = enumerate(call for call in calls if isinstance(call, dict))
         delta["tool_calls"] = [{"index": place, **call} for place, call in numbered]
     return {**{name: choice[name] for name in choice if name != "message"}, "delta": delta}
-
-
-def _written(value: Mapping[str, Any]) -> bytes:
-    """JSON again. A parser takes deeper nests than any writer."""
-    try:
-        return orjson.dumps(value)
-    except orjson.JSONEncodeError:
-        raise Malformed("nested too deep") from None
 
 
 def _weight(part: Any) -> int:
@@ -275,19 +253,3 @@ def _said(value: Any) -> int:
         names = ("name", "arguments", "input", "transcript")
         return sum(tokens.weight(value.get(name)) for name in names)
     return tokens.weight(value)
-
-
-def usage_of(value: Any) -> Usage | None:
-    """Usage as a provider states it. A negative or fractional count is no statement at all."""
-    if not isinstance(value, dict):
-        return None
-    prompt, completion = value.get("prompt_tokens"), value.get("completion_tokens", 0)
-    if not _counts(prompt) or not _counts(completion):
-        return None
-    details = value.get("prompt_tokens_details")
-    cached = details.get("cached_tokens") if isinstance(details, dict) else 0
-    return Usage(prompt, completion, cached if _counts(cached) else 0)
-
-
-def _counts(value: Any) -> TypeGuard[int]:
-    return type(value) is int and 0 <= value <= _MOST_TOKENS

@@ -9,39 +9,42 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from bsod.lib.terms import Service, Shape
 from proxy.providers.base import Asked, Outbound, Refused, StreamReader
 from proxy.providers.chat import ChatStream
 from proxy.providers.openai_shape import OpenAIShape
 
-FIELDS = frozenset(
+_BOTH = frozenset(
     {
-        "messages", "stream", "stream_options", "n", "temperature", "top_p", "seed", "stop",
-        "frequency_penalty", "presence_penalty", "logit_bias", "logprobs", "top_logprobs",
-        "response_format", "tools", "tool_choice", "parallel_tool_calls", "user",
-        "max_tokens", "max_completion_tokens",
+        "stream", "stream_options", "n", "temperature", "top_p", "seed", "stop",
+        "frequency_penalty", "presence_penalty", "logit_bias", "user", "max_tokens",
     }
 )  # fmt: skip
+FIELDS = _BOTH | {
+    "messages", "logprobs", "top_logprobs", "response_format", "tools", "tool_choice",
+    "parallel_tool_calls", "max_completion_tokens",
+}  # fmt: skip
+TEXT_FIELDS = _BOTH | {"prompt"}
 _MESSAGE = frozenset({"role", "content", "name", "tool_calls", "tool_call_id"})
 _MOST_LOGPROBS = 20
 
 
 class Local(OpenAIShape):
     kind = "local"
+    offers = frozenset({Service.CHAT, Service.COMPLETIONS})
     foreign = ("timings",)
 
     def prepare(self, asked: Asked, secret: str) -> Outbound:
         """The request, of known fields alone. Raises Refused."""
-        body = {name: value for name, value in asked.body.items() if name in FIELDS}
-        if body.get("n") not in (None, 1):
+        if asked.body.get("n") not in (None, 1):
             raise Refused("n", "This model gives one choice a call: leave 'n' out, or send 1.")
-        _check_logprobs(body)
-        _check_tools(body.get("tools"))
-        messages = body["messages"]
-        body["messages"] = [_message(place, message) for place, message in enumerate(messages)]
+        body = _text(asked.body) if asked.shape is Shape.COMPLETION else _chat(asked.body)
         return super().prepare(replace(asked, body=body), secret)
 
     def stream_reader(self, asked: Asked) -> StreamReader:
-        return _Stream(asked, self.foreign)
+        if asked.shape is Shape.CHAT:
+            return _Stream(asked, self.foreign)
+        return super().stream_reader(asked)
 
 
 class _Stream(ChatStream):
@@ -62,6 +65,39 @@ class _Stream(ChatStream):
             return False
         delta["role"] = "assistant"
         return True
+
+
+def _chat(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The body of a chat completion, of known fields."""
+    body = {name: value for name, value in given.items() if name in FIELDS}
+    _check_logprobs(body)
+    _check_tools(body.get("tools"))
+    messages = body.get("messages")
+    if not isinstance(messages, list):
+        raise Refused("messages", "'messages' must be a list.")
+    body["messages"] = [_message(place, message) for place, message in enumerate(messages)]
+    return body
+
+
+def _text(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The body of a text completion, of known fields. What the engine would leave undone without
+    a word, or answer in another shape, is refused."""
+    for name, plain in (("best_of", 1), ("echo", False), ("suffix", ""), ("logprobs", None)):
+        if given.get(name) not in (None, plain):
+            raise Refused(name, f"This model does not know '{name}': leave it out.")
+    body = {name: value for name, value in given.items() if name in TEXT_FIELDS}
+    return {**body, "prompt": _prompt(given.get("prompt"))}
+
+
+def _prompt(prompt: Any) -> Any:
+    """One prompt, a text or token ids: of several the engine counts the usage of one only."""
+    inner = prompt[0] if isinstance(prompt, list) and len(prompt) == 1 else prompt
+    for one in (prompt, inner):
+        if isinstance(one, str):
+            return one
+        if isinstance(one, list) and one and set(map(type, one)) == {int}:
+            return one
+    raise Refused("prompt", "This model takes one prompt a call: a text, or a list of token ids.")
 
 
 def _check_logprobs(body: Mapping[str, Any]) -> None:

@@ -1,14 +1,14 @@
 """Everything that speaks OpenAI's own shape: what is sent, whose fault a refusal is, model lists.
 
-How its answers are read is in `chat.py`, what its refusals say in `refusals.py`.
+What goes out is put together in `outbound.py`, how its answers are read is in `readers.py`, what
+its refusals say in `refusals.py`.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
-import orjson
-
-from bsod.lib.terms import Blame
+from bsod.lib.terms import Blame, Service
+from proxy.providers import readers
 from proxy.providers.base import (
     Asked,
     Malformed,
@@ -17,7 +17,7 @@ from proxy.providers.base import (
     Verdict,
     WholeReader,
 )
-from proxy.providers.chat import ChatStream, ChatWhole
+from proxy.providers.outbound import content, headers, sealed
 from proxy.providers.refusals import error_of, redact, spent, wait_of
 
 
@@ -25,50 +25,31 @@ class OpenAIShape:
     """The base of every adapter whose provider answers in OpenAI's shape."""
 
     kind = "compatible"
+    offers: frozenset[Service] = frozenset(Service)
+    """The one table of what this kind of provider can be asked for."""
     limit_field = "max_tokens"
-    """The one spelling of the output limit this kind of provider understands."""
+    """The one spelling of a chat's output limit this kind of provider understands."""
     foreign: tuple[str, ...] = ()
     """Fields it adds to its answers that no client of OpenAI expects: they are taken out."""
 
+    def serves(self, service: Service) -> bool:
+        return service in self.offers
+
     def prepare(self, asked: Asked, secret: str) -> Outbound:
         """The request for one attempt."""
-        body = {**asked.body, "model": asked.upstream_model}
-        if asked.limit is not None:
-            body[self.limit_field] = asked.limit
-        for name in ("user", "safety_identifier"):
-            if name in body:
-                body[name] = asked.user
-        if asked.stream:
-            options = dict(body.pop("stream_options", None) or {})
-            options.pop("include_usage", None)
-            if asked.ask_usage:
-                options["include_usage"] = True
-            if options:
-                body["stream_options"] = options
-        return self._request("POST", asked.path, secret, orjson.dumps(body), asked.headers)
-
-    def _request(
-        self, method: str, path: str, secret: str, body: bytes, headers: Any = ()
-    ) -> Outbound:
-        sent = {
-            "accept": "application/json",
-            "accept-encoding": "identity",
-            "user-agent": "bsod",
-            **dict(headers),
-            "authorization": f"Bearer {secret}",
-        }
-        if body:
-            sent["content-type"] = "application/json"
-        return Outbound(method, f"/{path}", sent, body)
+        body, kind = content(asked, self.limit_field)
+        target = f"/{asked.path}?{asked.query}" if asked.query else f"/{asked.path}"
+        return Outbound(asked.method, target, headers(asked, kind, secret), body)
 
     def stream_reader(self, asked: Asked) -> StreamReader:
-        return ChatStream(asked, self.foreign)
+        return readers.stream_reader(asked, self.foreign)
 
     def whole_reader(self, asked: Asked) -> WholeReader:
-        return ChatWhole(asked, self.foreign)
+        return readers.whole_reader(asked, self.foreign)
 
     def list_models(self, secret: str) -> Outbound:
-        return self._request("GET", "models", secret, b"")
+        sent = {"accept": "application/json", "user-agent": "bsod"}
+        return Outbound("GET", "/models", sealed(sent, "", secret), b"")
 
     def catalog(self, payload: Any) -> list[str]:
         """Model ids of a list, or of a bare array of models; Malformed when it is neither."""

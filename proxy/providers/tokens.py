@@ -4,7 +4,10 @@ ASCII bytes / 3 + other bytes / 2. It errs upwards on prose in every script meas
 really used is known at the close.
 """
 
+from collections.abc import Mapping
 from typing import Any
+
+from bsod.lib.terms import Shape
 
 # A part that is no text is priced by its kind, never by the bytes of its encoding.
 PARTS = {
@@ -13,6 +16,8 @@ PARTS = {
     "input_audio": 1_500,
     "file": 4_000,
     "input_file": 4_000,
+    "computer_screenshot": 1_100,
+    "image_generation_call": 1_100,
 }
 _EACH = 4  # tokens of framing around a message
 
@@ -62,4 +67,57 @@ def of_messages(messages: Any) -> int:
 def _of_message(message: Any) -> int:
     if not isinstance(message, dict):
         return of_value(message)
+    kind = message.get("type")
+    if isinstance(kind, str) and kind in PARTS:
+        return PARTS[kind]
     return sum(of_value(item) for item in message.values())
+
+
+# What of a body is prompt, besides what is said in turns.
+_PROMPT: dict[Shape, tuple[str, ...]] = {
+    Shape.CHAT: ("tools", "functions", "response_format", "prediction"),
+    Shape.RESPONSE: ("instructions", "tools", "text"),
+    Shape.COMPACTION: ("instructions",),
+    Shape.COMPLETION: ("prompt", "suffix"),
+    Shape.EMBEDDING: ("input",),
+    Shape.MODERATION: ("input",),
+    Shape.IMAGE: ("prompt",),
+    Shape.VIDEO: ("prompt",),
+    Shape.TRANSCRIPTION: ("prompt",),
+    Shape.SPEECH: ("input", "instructions"),
+    Shape.RUN: ("instructions", "additional_instructions", "tools"),
+    Shape.GRADER: ("grader", "item", "model_sample"),
+}
+
+
+def of_prompt(shape: Shape, body: Mapping[str, Any]) -> int:
+    """Estimated tokens of what a call of this shape asks. What its body only names, an earlier
+    response or a thread, is not in it."""
+    plain = sum(_of_input(body.get(name)) for name in _PROMPT.get(shape, ()) if body.get(name))
+    return plain + _of_turns(shape, body)
+
+
+def _of_turns(shape: Shape, body: Mapping[str, Any]) -> int:
+    """Estimated tokens of what is said in turns, with their framing."""
+    if shape is Shape.CHAT:
+        return of_messages(body.get("messages"))
+    if shape in (Shape.RESPONSE, Shape.COMPACTION):
+        prompt = body.get("prompt")
+        variables = prompt.get("variables") if isinstance(prompt, dict) else None
+        return of_messages(body.get("input")) + of_value(variables)
+    if shape is Shape.RUN:
+        thread = body.get("thread")
+        begun = thread.get("messages") if isinstance(thread, dict) else None
+        return of_messages(begun) + of_messages(body.get("additional_messages"))
+    return 0
+
+
+def _of_input(value: Any) -> int:
+    """Of a list of token ids each counts one; there can be millions."""
+    if isinstance(value, list) and value:
+        kinds = set(map(type, value))
+        if kinds == {int}:
+            return len(value)
+        if kinds == {list}:
+            return sum(map(_of_input, value))
+    return of_value(value)

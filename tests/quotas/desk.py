@@ -13,8 +13,9 @@ from bsod.lib import clock, ids
 from bsod.lib.groupcommit import exclusive
 from bsod.lib.terms import EndReason, UsageSource
 from proxy.gateway import closing
-from proxy.gateway.batch import Admit, Batch, Closing, Op
+from proxy.gateway.batch import Batch
 from proxy.gateway.journey import Call, Caller, Charge, Outcome, Ticket
+from proxy.gateway.operations import Admit, Closing, Op
 from proxy.pool import Pool
 from proxy.providers.base import Asked
 from proxy.providers.registry import ADAPTERS

@@ -15,7 +15,7 @@ import pytest
 from django.db import InterfaceError, OperationalError, connection
 
 from bsod.lib.groupcommit import GroupCommit, Item
-from proxy.gateway.batch import Op
+from proxy.gateway.operations import Op
 from tests.quotas.desk import Clerk
 
 Fault = Callable[[], None]

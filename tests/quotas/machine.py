@@ -32,8 +32,8 @@ from bsod.lib import clock
 from bsod.lib.groupcommit import ProcessGone, exclusive
 from bsod.lib.terms import Bucket
 from proxy.errors import ApiError
-from proxy.gateway.batch import Op
 from proxy.gateway.journey import Receipt, Ticket
+from proxy.gateway.operations import Op
 from proxy.pool import Pool
 from quotas import meter, processes
 from quotas.models import Balance, Entry, Process

@@ -1,4 +1,5 @@
-"""`manage.py worker`: what must happen without anybody asking: probes, syncs, expiry, the watch.
+"""`manage.py worker`: what must happen without anybody asking: probes, syncs, expiry, the watch,
+and the end of jobs, which has a thread of its own: a provider may take minutes to tell it.
 
 Every turn looks for rows that are due. Nothing is queued, so nothing is lost by a kill.
 """
@@ -15,11 +16,13 @@ from django.core.management.base import BaseCommand
 from django.db import Error, connection
 
 from bsod.lib import clock
-from proxy import service
+from proxy import objects, service
+from proxy.gateway import jobs
 from quotas.processes import Watch, close_expired
 
 log = logging.getLogger("bsod.worker")
 SYNC_EVERY = timedelta(hours=1)
+_LEAVING = 5.0  # seconds that a look at a job has to end when the worker is stopped
 
 
 class Chore(NamedTuple):
@@ -38,7 +41,13 @@ def chores() -> list[Chore]:
         Chore("expire", settings.LEDGER_BEAT, close_expired),
         Chore("sync", 60.0, lambda now: service.sync_due(now, SYNC_EVERY)),
         Chore("limits", 600.0, service.forget_old_limits),
+        Chore("expired jobs", 60.0, jobs.drop_expired),
+        Chore("expired objects", 600.0, objects.purge_expired),
     ]
+
+
+def job_chores() -> list[Chore]:
+    return [Chore("jobs", settings.JOB_POLL_EVERY, jobs.poll_due)]
 
 
 class Command(BaseCommand):
@@ -48,7 +57,11 @@ class Command(BaseCommand):
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
+        # A daemon: what it is cut off at is looked at again when its claim has ended.
+        beside = threading.Thread(target=run, args=(job_chores(), stop), name="jobs", daemon=True)
+        beside.start()
         run(chores(), stop)
+        beside.join(_LEAVING)
 
 
 def run(todo: list[Chore], stop: threading.Event) -> None:

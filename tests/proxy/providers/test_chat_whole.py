@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from proxy.providers.base import Malformed, UpstreamFault, Usage
-from proxy.providers.chat import ChatWhole, usage_of
+from proxy.providers.chat import ChatWhole
+from proxy.providers.reading import usage_of
 from proxy.providers.tokens import of_text
 from tests.proxy.providers.talk import asked, usage
 

@@ -1,0 +1,87 @@
+"""A batch before it is admitted: its input is read once from the key that holds it, and every
+line checked, because the provider will run the lines without asking us again."""
+
+import asyncio
+from dataclasses import replace
+
+from django.conf import settings
+
+from bsod.lib import clock, http
+from bsod.lib.terms import Shape
+from proxy.errors import ApiError, Code, invalid
+from proxy.gateway.batchfile import BatchLines, Plan
+from proxy.gateway.journey import Call
+from proxy.gateway.plane import Gateway
+from proxy.objects import Wanted
+from proxy.pool import PoolKey
+from proxy.providers.base import Asked
+
+
+async def planned(gateway: Gateway, call: Call) -> Call:
+    """The call with what its lines ask for. ApiError with any refusal up to there."""
+    file = call.body.get("input_file_id")
+    if not isinstance(file, str):
+        return replace(call, fault=invalid("input_file_id", "'input_file_id' must name a file."))
+    binding = await gateway.look(call)
+    pool = gateway.pool
+    named = binding.key if binding else None
+    if binding is None:
+        named = pool.oldest(pool.snapshot.catalogue.catch_alls, clock.monotonic())
+    key = pool.key(named)
+    try:
+        if key is None:
+            raise unavailable()
+        plan = await _read(gateway, key, file, BatchLines(call.body.get("endpoint")))
+    except ApiError:
+        if binding:
+            raise
+        # An operator's own affair: nobody here knows the file, and only the operator answers
+        # for it. It is charged from what the batch says at its end.
+        return call
+    refs = tuple(Wanted(found.id, None, found.param) for found in plan.refs)
+    return replace(
+        call, model=plan.model, prompt=plan.prompt, limit=plan.output, fast=plan.fast,
+        wanted=call.wanted + refs,
+    )  # fmt: skip
+
+
+async def _read(gateway: Gateway, key: PoolKey, file: str, lines: BatchLines) -> Plan:
+    """The whole file through the checker, a piece at a time."""
+    reply: http.Reply | None = None
+    asked = Asked(
+        f"files/{file}/content", {}, False, "", "", None, 1, False, method="GET",
+        shape=Shape.CONTENT,
+    )  # fmt: skip
+    try:
+        out = key.adapter.prepare(asked, key.secret)
+        async with asyncio.timeout(settings.CALL_SILENCE):
+            reply = await gateway.client.open(
+                out.method, key.base_url, out.target, out.headers, out.body,
+                proxy=key.proxy_url, repeat=True,
+            )  # fmt: skip
+            if reply.status in (404, 410):
+                raise ApiError(
+                    Code.NOT_FOUND, f"There is no such object as '{file}'.", param="input_file_id"
+                )
+            if reply.status != 200:
+                raise unavailable()
+            while data := await reply.read():
+                lines.feed(data)
+                # A large file must not hold up everybody else's streams.
+                await asyncio.sleep(0)
+        plan = lines.finish()
+        reply.release()
+        return plan
+    except (http.Unreachable, http.Broken, TimeoutError):
+        raise unavailable() from None
+    finally:
+        if reply:
+            reply.abort()
+
+
+def unavailable() -> ApiError:
+    return ApiError(
+        Code.UPSTREAM_KEY_UNAVAILABLE,
+        "The provider account that holds this does not answer just now. Try again.",
+        retry_after=5,
+    )
