@@ -21,6 +21,8 @@ COPY bsod bsod
 COPY accounts accounts
 COPY quotas quotas
 COPY proxy proxy
+COPY templates templates
+COPY static static
 ENV PATH=/app/.venv/bin:$PATH DATA_DIR=/data HOST=0.0.0.0 PORT=8000 PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1
 USER bsod

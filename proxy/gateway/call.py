@@ -37,6 +37,8 @@ DROPPED = (
 )  # fmt: skip
 _DROPPED_QUERY = {*DROPPED, "key", "id", "content"}
 _MOST_QUERY = 2_048
+# Where a query says something. A model's call is its body's alone.
+_QUERIED = {Shape.OBJECT, Shape.CONTENT, Shape.RUN}
 _MAY_BE_EMPTY = {Shape.OBJECT, Shape.RUN}
 
 
@@ -77,7 +79,7 @@ async def read_call(
         forwarded=head.forwarded,
     )
     try:
-        if exchange.query:
+        if exchange.query and route.shape in _QUERIED:
             base = replace(base, query=_query(exchange.query))
         if route.body is BodyKind.NONE:
             return replace(base, stream=reading.streams(route, base.query))

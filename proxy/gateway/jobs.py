@@ -109,6 +109,13 @@ def look(entry: str) -> Look:
         return Look.UNSEEN
 
 
+def look_below(key: int, path: str) -> None:
+    """Look at all that was begun below a path, as below a thread that is to be deleted."""
+    below = Job.objects.filter(key=key, path__startswith=f"{path}/")
+    for entry in list(below.values_list("pk", flat=True)):
+        look(entry)
+
+
 def _look(job: Job, *, patient: bool = False) -> Look:
     """Ask the provider once; if `patient`, also for a batch's output. Raises looking.Away where
     that shows nothing."""

@@ -101,8 +101,10 @@ def _form(asked: Asked) -> Content:
     model = asked.upstream_model
     if model and (asked.body.get("model") != model or "model" in form.repeated):
         replaced["model"] = model
+    # `extra_headers[x]` is how a form spells what is inside of it.
+    dropped = {name for name in names if name.partition("[")[0] in DROPPED}
     try:
-        body = form.body(replace=replaced, drop=DROPPED, rename_files=True)
+        body = form.body(replace=replaced, drop=dropped, rename_files=True)
     except BadForm as fault:
         raise Refused("model", str(fault)) from None
     return Content(body, form.content_type)

@@ -70,8 +70,8 @@ def test_the_catalogue_is_served_under_every_spelling_and_only_to_keys(
         ("/v1/models/a\\b", 404), ("/v1/models/a%5Cb", 404), ("/v1/models/%0d%0aX:1", 404),
         ("/v1/models/" + "x" * 5000, 404), ("/v1/models/" + "%2e" * 1700, 404),
         ("/v1/chat/completions/..", 404), ("/v1/chat/%63ompletions", 404),
-        ("/v1/organization/projects", 404), ("/v1/admin", 404), ("/v1/files?after=x", 404),
-        ("/v1/assistants", 404), ("/catalog/unknown", 404), ("/status/x", 404),
+        ("/v1/organization/projects", 404), ("/v1/admin", 404), ("/v1/files/a/b", 404),
+        ("/v1/assistants/a/b", 404), ("/catalog/unknown", 404), ("/status/x", 404),
         ("/balance/x", 404), ("/livez/x", 404),
     ],
 )  # fmt: skip
@@ -111,14 +111,14 @@ def test_a_query_is_no_part_of_the_path(site: Site, up: FaultServer, alice: Pers
 @pytest.mark.parametrize(
     ("method", "path", "allow"),
     [
-        ("GET", CHAT, "OPTIONS, POST"),
-        ("DELETE", "/v1/index.php/chat/completions/", "OPTIONS, POST"),
+        ("PUT", CHAT, "GET, OPTIONS, POST"),
+        ("DELETE", "/v1/index.php/chat/completions/", "GET, OPTIONS, POST"),
         ("PATCH", "/v1/models", "GET, OPTIONS"),
-        ("DELETE", "/v1/models/some-model", "GET, OPTIONS"),
+        ("PATCH", "/v1/models/some-model", "DELETE, GET, OPTIONS"),
         ("POST", "/v1", "GET, OPTIONS"),
         ("POST", "/balance/", "GET, OPTIONS"),
         ("PUT", "/livez", "GET, OPTIONS"),
-        ("BREW", CHAT, "OPTIONS, POST"),
+        ("BREW", "/v1/responses", "OPTIONS, POST"),
     ],
 )
 def test_a_wrong_method_is_told_the_right_ones(

@@ -72,8 +72,12 @@ def _ids(document: dict[str, Any]) -> set[str]:
     return {one["operationId"] for item in document["paths"].values() for one in item.values()}
 
 
-@pytest.mark.parametrize("route", ROUTES, ids=docs.name)
-def test_an_operation_says_what_its_row_says(route: Route) -> None:
+def test_an_operation_says_what_its_row_says() -> None:
+    for route in ROUTES:
+        _compare(route)
+
+
+def _compare(route: Route) -> None:
     said = operation(route)
     assert said["summary"] == route.summary
     assert said["tags"] == [route.group]

@@ -72,7 +72,7 @@ def test_a_close_that_comes_too_late_tells_the_client_and_goes_on(
         async with opened() as plane:
             ticket = await plane.admit(admit(token(alice.secret), name).call)
             with kit.ledger_held(alice) as let_go:
-                settle = asyncio.ensure_future(plane.settle(ticket, outcome(10, 5), 200, 7, sent))
+                settle = asyncio.ensure_future(plane.settle(ticket, outcome(10, 5), 7, sent=sent))
                 await asyncio.sleep(1)
                 # On PostgreSQL the batch is in its transaction: what it does is not guessed.
                 assert settle.done() is (connection.vendor == "sqlite")
@@ -97,7 +97,7 @@ def test_a_close_that_cannot_be_done_releases_its_entry(alice: Person, name: str
         async with opened() as plane:
             ticket = await plane.admit(admit(token(alice.secret), name).call)
             with pytest.raises(ApiError) as told:
-                await plane.settle(ticket, outcome(10, 5), 2**70, 7, sent=False)
+                await plane.settle(ticket, outcome(10, 5), 2**70, sent=False)
             assert str(told.value.code) == "quota_unavailable"
             await aside(alice.closed)
 

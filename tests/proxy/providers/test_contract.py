@@ -8,13 +8,58 @@ from typing import Any
 
 import pytest
 
-from bsod.lib.terms import Blame
+from bsod.lib.terms import Blame, ObjectKind, Service, Shape
 from proxy.providers.base import Adapter, Asked, Malformed
 from proxy.providers.registry import ADAPTERS, KNOWN
-from tests.proxy.providers.talk import asked, chunk, event, final, said, usage
+from tests.proxy.providers.talk import asked, chunk, event, final, named, said, usage
 
 SECRET = "sk-secret-of-this-test"
 adapters = pytest.mark.parametrize("adapter", ADAPTERS.values(), ids=list(ADAPTERS))
+# A path, a body, a whole answer and a stream of each shape; all answers name the model and an id.
+ANSWER = {"id": "x_1", "model": "up-1"}
+CHOICES = {**ANSWER, "choices": [{"index": 0, "text": "Hi", "message": {"content": "Hi"},
+                                  "finish_reason": "stop"}]}  # fmt: skip
+OUTPUT = {**ANSWER, "object": "response", "status": "completed", "output": []}
+ENDED = [named("response.completed", {"type": "response.completed", "response": OUTPUT})]
+SHAPES: dict[Shape, tuple[str, dict[str, Any], dict[str, Any], list[bytes]]] = {
+    Shape.CHAT: ("chat/completions", {"messages": [{"role": "user", "content": "Hi"}]}, CHOICES,
+                 [event(chunk("Hi")), event(chunk(finish="stop")), event("[DONE]")]),
+    Shape.COMPLETION: ("completions", {"prompt": "Hi"}, CHOICES,
+                       [event(CHOICES), event("[DONE]")]),
+    Shape.RESPONSE: ("responses", {"input": "Hi"}, OUTPUT, ENDED),
+    Shape.COMPACTION: ("responses/compact", {"input": "Hi"}, OUTPUT, []),
+    Shape.EMBEDDING: ("embeddings", {"input": "Hi"}, {**ANSWER, "data": []}, []),
+    Shape.MODERATION: ("moderations", {"input": "Hi"}, {**ANSWER, "results": []}, []),
+    Shape.IMAGE: ("images/generations", {"prompt": "Hi"}, {**ANSWER, "data": []},
+                  [named("image_generation.completed", {"b64_json": ""})]),
+    Shape.TRANSCRIPTION: ("audio/transcriptions", {}, {"text": "Hi"},
+                          [named("transcript.text.done", {"text": "Hi"})]),
+    Shape.SPEECH: ("audio/speech", {"input": "Hi"}, {"any": "bytes"},
+                   [named("speech.audio.done", {})]),
+    Shape.VIDEO: ("videos", {"prompt": "Hi"}, ANSWER, []),
+    Shape.RUN: ("threads/runs", {"assistant_id": "asst_1"}, ANSWER,
+                [named("thread.run.completed", ANSWER), named("done", "[DONE]")]),
+    Shape.BATCH: ("batches", {"input_file_id": "file-1"}, ANSWER, []),
+    Shape.FINE_TUNING: ("fine_tuning/jobs", {"training_file": "file-1"}, ANSWER, []),
+    Shape.GRADER: ("fine_tuning/alpha/graders/run", {"grader": {}}, {**ANSWER, "reward": 1}, []),
+    Shape.FILE: ("files", {"purpose": "batch"}, ANSWER, []),
+    Shape.UPLOAD: ("uploads", {"bytes": 1}, ANSWER, []),
+    Shape.OBJECT: ("threads", {}, ANSWER, []),
+    Shape.CONTENT: ("files/file-1/content", {}, {"any": "bytes"}, []),
+}  # fmt: skip
+SERVED = {"local": (Shape.CHAT, Shape.COMPLETION)}
+# An answer to these that is no stream goes on as what it is.
+JSON_INSTEAD = (Shape.RUN, Shape.IMAGE, Shape.TRANSCRIPTION, Shape.SPEECH)
+
+
+def served(adapter: Adapter) -> list[Shape]:
+    return [shape for shape in Shape if shape in SERVED.get(adapter.kind, Shape)]
+
+
+def call_of(shape: Shape, **more: Any) -> Asked:
+    path, body, _, _ = SHAPES[shape]
+    values = {"shape": shape, "path": path, "body": body, "upstream_model": "up-1", "limit": None}
+    return asked(**values | more)
 
 
 def body_of(adapter: Adapter, call: Asked) -> dict[str, Any]:
@@ -174,3 +219,98 @@ def test_a_model_list_is_asked_for_and_read(adapter: Adapter) -> None:
 def test_what_is_no_model_list_is_malformed(adapter: Adapter, payload: Any) -> None:
     with pytest.raises(Malformed):
         adapter.catalog(payload)
+
+
+def test_every_shape_is_in_the_contract() -> None:
+    assert set(SHAPES) == set(Shape)
+
+
+@adapters
+def test_a_call_of_any_shape_becomes_one_request(adapter: Adapter) -> None:
+    for shape in served(adapter):
+        out = adapter.prepare(call_of(shape), SECRET)
+        assert (out.method, out.target) == ("POST", f"/{SHAPES[shape][0]}")
+        assert out.headers["authorization"] == f"Bearer {SECRET}"
+        assert out.headers["accept-encoding"] == "identity"
+        assert isinstance(out.body, bytes)
+        assert SECRET.encode() not in out.body
+        assert b"up-1" in out.body
+        if out.headers["content-type"] == "application/json":
+            body = json.loads(out.body)
+            assert {**SHAPES[shape][1], "model": "up-1"}.items() <= body.items()
+
+
+@adapters
+def test_a_whole_answer_of_any_shape_is_read(adapter: Adapter) -> None:
+    for shape in served(adapter):
+        reader = adapter.whole_reader(call_of(shape, stream=False))
+        assert not reader.complete
+        reader.whole(json.dumps(SHAPES[shape][2]).encode())
+        assert reader.complete
+        assert (reader.usage, reader.found, reader.tier) == (None, [], None)
+        expected = SHAPES[shape][2]
+        assert json.loads(reader.finish(None)) == (
+            {**expected, "model": "m"} if "model" in expected else expected
+        )
+
+
+@adapters
+def test_a_stream_of_any_shape_is_read_to_its_end(adapter: Adapter) -> None:
+    for shape in served(adapter):
+        reader = adapter.stream_reader(call_of(shape))
+        assert not reader.complete
+        out = b"".join(reader.feed(part) for part in SHAPES[shape][3])
+        assert reader.complete is bool(SHAPES[shape][3])
+        out += reader.finish(None)
+        assert b"up-1" not in out, "the name is the client's in every event"
+        assert out.count(b"data: ") == len(SHAPES[shape][3])
+        assert reader.passes_json is (shape in JSON_INSTEAD)
+
+
+@adapters
+def test_what_an_answer_has_made_is_found(adapter: Adapter) -> None:
+    for shape in served(adapter):
+        if shape in (Shape.CHAT, Shape.COMPLETION):
+            continue
+        if SHAPES[shape][2].get("id") and shape not in NOTHING_MADE:
+            reader = adapter.whole_reader(call_of(shape, creates=ObjectKind.FILE))
+            reader.whole(json.dumps(SHAPES[shape][2]).encode())
+            assert [found.id for found in reader.found] == ["x_1"], shape
+
+
+NOTHING_MADE = (Shape.EMBEDDING, Shape.MODERATION, Shape.IMAGE, Shape.GRADER)
+
+
+@adapters
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_chat_is_the_callers_only_if_it_is_stored(adapter: Adapter, stream: bool) -> None:
+    for store in (True, False, None):
+        body = {"messages": [{"role": "user", "content": "Hi"}], "store": store}
+        call = call_of(Shape.CHAT, body=body, creates=ObjectKind.COMPLETION)
+        if stream:
+            reader = adapter.stream_reader(call)
+            reader.feed(event(chunk("a")) + event(chunk("b")))
+            found = reader.found
+        else:
+            whole = adapter.whole_reader(call)
+            whole.whole(json.dumps({**CHOICES, "id": "c1"}).encode())
+            found = whole.found
+        assert [item.id for item in found] == (["c1"] if store else [])
+
+
+@pytest.mark.parametrize(
+    ("kind", "lacking"),
+    [
+        ("openai", {Service.ASSISTANTS, Service.THREADS, Service.VIDEOS,
+                    Service.IMAGE_VARIATIONS}),
+        ("compatible", set()),
+        ("local", set(Service) - {Service.CHAT, Service.COMPLETIONS}),
+    ],
+)  # fmt: skip
+def test_what_each_kind_serves(kind: str, lacking: set[Service]) -> None:
+    assert {service for service in Service if not ADAPTERS[kind].serves(service)} == lacking
+
+
+def test_somebody_serves_every_service() -> None:
+    for service in Service:
+        assert any(adapter.serves(service) for adapter in ADAPTERS.values())

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from bsod.lib.terms import Shape
 from proxy.providers.base import Refused
 from proxy.providers.local import FIELDS, Local
 from tests import kit
@@ -52,6 +53,51 @@ def test_the_usual_fields_are_forwarded() -> None:
     body = sent(**given)
     assert {name: body[name] for name in given} == given
     assert body["max_tokens"] == 50
+
+
+def sent_text(**body: Any) -> dict[str, Any]:
+    call = asked(shape=Shape.COMPLETION, body={"prompt": "Hi", **body}, stream=False)
+    value: dict[str, Any] = json.loads(Local().prepare(call, "k").body)
+    return value
+
+
+def test_a_text_completion_is_forwarded_with_its_usual_fields() -> None:
+    given = {"temperature": 0.5, "top_p": 0.9, "seed": 5, "stop": ["a"], "frequency_penalty": 0.1,
+             "presence_penalty": 0.1, "logit_bias": {"5": 1}, "n": 1}  # fmt: skip
+    ignored = {"best_of": 1, "echo": False, "suffix": "", "logprobs": None, "grammar": "x",
+               "cache_prompt": True, "messages": []}  # fmt: skip
+    body = sent_text(**given, **ignored)
+    assert body == {**given, "prompt": "Hi", "model": "m", "max_tokens": 50}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("n", 2), ("best_of", 2), ("echo", True), ("suffix", "end"), ("logprobs", 0),
+     ("logprobs", 5)],
+)  # fmt: skip
+def test_what_the_engine_would_not_do_is_refused(name: str, value: Any) -> None:
+    with pytest.raises(Refused) as caught:
+        sent_text(**{name: value})
+    assert caught.value.param == name
+
+
+@pytest.mark.parametrize(
+    ("prompt", "goes_out"),
+    [("Hi", "Hi"), ("", ""), (["Hi"], "Hi"), ([1, 2], [1, 2]), ([[1, 2]], [1, 2]), ([5], [5])],
+)
+def test_one_prompt_is_forwarded(prompt: Any, goes_out: Any) -> None:
+    assert sent_text(prompt=prompt)["prompt"] == goes_out
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [None, [], [[]], ["a", "b"], [[1], [2]], [1, "a"], [1.5], [True], {"prompt_string": "a"}, 5],
+)
+def test_any_other_prompt_is_refused(prompt: Any) -> None:
+    """The engine counts the usage of one prompt only, and mixes texts and ids."""
+    with pytest.raises(Refused) as caught:
+        sent_text(prompt=prompt)
+    assert caught.value.param == "prompt"
 
 
 @pytest.mark.parametrize("n", [2, 128])

@@ -2,11 +2,13 @@
 
 from fractions import Fraction
 from math import ceil
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bsod.lib.terms import Shape
 from proxy.providers import tokens
 
 SCRIPTS = {
@@ -64,3 +66,65 @@ def test_a_message_counts_its_strings_and_its_framing() -> None:
     assert tokens.of_messages([{"role": "user", "content": [{"type": "text", "text": "abc"}]}]) > 5
     assert tokens.of_messages("abc") == 1
     assert tokens.of_messages(["abc", None, 5]) == 3 * 4 + 1 + 0 + 1
+
+
+ABC = {"type": "input_text", "text": "abc"}
+IMAGE = {"type": "input_image", "image_url": "data:" + "A" * 100_000}
+FILE = {"type": "input_file", "file_data": "A" * 100_000}
+
+
+@pytest.mark.parametrize(
+    ("shape", "body", "least", "most"),
+    [
+        (Shape.COMPLETION, {"prompt": "abcabc"}, 2, 2),
+        (Shape.COMPLETION, {"prompt": ["abc", "abc"]}, 2, 2),
+        (Shape.COMPLETION, {"prompt": [5, 6, 7]}, 3, 3),
+        (Shape.COMPLETION, {"prompt": [[5, 6, 7], [8]]}, 4, 4),
+        (Shape.COMPLETION, {"prompt": "abc", "suffix": "abc"}, 2, 2),
+        (Shape.COMPLETION, {"prompt": None}, 0, 0),
+        (Shape.COMPLETION, {"prompt": [5, "abcabc"]}, 3, 3),
+        (Shape.EMBEDDING, {"input": "abcabc", "model": "long name", "user": "u"}, 2, 2),
+        (Shape.EMBEDDING, {"input": ["abc", "abcabc"]}, 3, 3),
+        (Shape.EMBEDDING, {"input": [[1] * 1000, [2] * 500]}, 1500, 1500),
+        (Shape.EMBEDDING, {"input": [1] * 1000}, 1000, 1000),
+        (Shape.MODERATION, {"input": "abc"}, 1, 1),
+        (Shape.MODERATION, {"input": [{"type": "image_url", "image_url": {"url": "A" * 90_000}}]},
+         1_100, 1_100),
+        (Shape.RESPONSE, {"input": "abcabc"}, 2, 2),
+        (Shape.RESPONSE, {"input": "abc", "instructions": "abc"}, 2, 2),
+        (Shape.RESPONSE, {"input": [{"role": "user", "content": "abc"}]}, 5, 8),
+        (Shape.RESPONSE, {"input": [{"role": "user", "content": [ABC, IMAGE]}]}, 1_100, 1_120),
+        (Shape.RESPONSE, {"input": [{"role": "user", "content": [FILE]}]}, 4_000, 4_020),
+        (Shape.RESPONSE, {"input": [IMAGE]}, 1_100, 1_110),
+        (Shape.RESPONSE, {"input": [{"type": "image_generation_call", "result": "A" * 90_000}]},
+         1_100, 1_110),
+        (Shape.RESPONSE, {"input": [{"type": "function_call_output", "output": [IMAGE]}]},
+         1_100, 1_120),
+        (Shape.RESPONSE, {"input": "", "tools": [{"type": "function", "name": "f" * 300}]},
+         100, 120),
+        (Shape.RESPONSE, {"prompt": {"id": "p", "variables": {"a": "abc" * 50}}}, 50, 60),
+        (Shape.RESPONSE, {"text": {"format": {"type": "json_schema", "x": "a" * 300}}}, 100, 120),
+        (Shape.COMPACTION, {"input": "abc", "instructions": "abc"}, 2, 2),
+        (Shape.RUN, {"additional_messages": [{"content": "abc" * 50}], "instructions": "abc"},
+         51, 60),
+        (Shape.RUN, {"thread": {"messages": [{"content": "abc" * 50}]}}, 50, 60),
+        (Shape.RUN, {"thread": "odd", "additional_messages": 5}, 0, 1),
+        (Shape.CHAT, {"messages": [{"content": "abc"}]}, 5, 5),
+        (Shape.CHAT, {"messages": [], "tools": [{"name": "a" * 300}]}, 100, 110),
+        (Shape.SPEECH, {"input": "abcabc", "voice": "alloy"}, 2, 2),
+        (Shape.IMAGE, {"prompt": "abcabc"}, 2, 2),
+        (Shape.FILE, {"file": "x" * 100}, 0, 0),
+        (Shape.OBJECT, {"a": "x" * 100}, 0, 0),
+    ],
+)  # fmt: skip
+def test_what_a_call_of_each_shape_asks(
+    shape: Shape, body: dict[str, Any], least: int, most: int
+) -> None:
+    assert least <= tokens.of_prompt(shape, body) <= most
+
+
+@pytest.mark.parametrize("shape", list(Shape))
+@pytest.mark.parametrize("odd", [None, 5, -1, True, [], {}, [[[]]], [None], {"a": None}, "x"])
+def test_odd_values_break_nothing(shape: Shape, odd: Any) -> None:
+    names = ("input", "prompt", "messages", "instructions", "tools", "thread", "text")
+    assert tokens.of_prompt(shape, dict.fromkeys(names, odd)) >= 0
