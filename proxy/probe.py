@@ -106,7 +106,7 @@ def _ask(
         return Finding(Blame.FAILURE, "is of a kind that is not known here")
     try:
         out = prepare(adapter, vault().open(key.uid, key.sealed))
-        with _send(key.provider, out) as reply:
+        with send(key.provider, out) as reply:
             if 200 <= reply.status_code < 300:
                 return read(adapter, reply)
             return _judged(adapter, reply)
@@ -180,7 +180,7 @@ class _Adapter(HTTPAdapter):
         return super().get_connection_with_tls_context(request, verify, proxies, cert)
 
 
-def _send(provider: Provider, out: Outbound) -> requests.Response:
+def send(provider: Provider, out: Outbound) -> requests.Response:
     proxies = {"http": provider.proxy_url, "https": provider.proxy_url}
     with _Session() as session:
         session.mount("http://", _Adapter())

@@ -13,6 +13,8 @@ from typing import Any
 
 import orjson
 
+from proxy.errors import ApiError, Code
+
 MOST = 5000  # different ids in one body; a vector store takes 2000 files at once
 
 # End like a reference and are none: labels that the client or the model made up, and what other
@@ -38,18 +40,9 @@ _CARRIED: dict[str, tuple[str, ...]] = {
     "image_generation_call": ("result",),
 }
 _TUNED = "ft:"
-_SMALL = 262_144  # bytes; beyond that walking the values is cheaper than searching the bytes
-
-_MARKS = tuple(
-    mark.encode()
-    for mark in (
-        *(f'"{name}":' for name in sorted(_PLAIN)),
-        *(f'"{name}":{opening}' for name in sorted(_HOLDERS) for opening in "{["),
-        '_ids":', '"item_reference"', f'"{_TUNED}',
-    )
-)  # fmt: skip
-_COMMON = ("tool_call_id", "call_id")  # in every conversation with tools
-_NO_REFERENCE = tuple(f'{before}"{n}":'.encode() for n in _COMMON for before in "{,")
+_SMALL = 1024  # bytes; beyond that walking the values is cheaper than searching the bytes
+# Most of a body's strings stand in one of these, and none of these names anything.
+_COMMON = frozenset({"role", "content", "type", "text", "name", "description", "arguments"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +53,13 @@ class Reference:
     param: str
 
 
-class TooMany(Exception):
+class TooMany(ApiError):
     """More ids than any body needs. `param` is where the count ran out."""
 
     def __init__(self, param: str) -> None:
-        super().__init__(f"more than {MOST} objects are named")
-        self.param = param
+        super().__init__(
+            Code.INVALID_VALUE, f"The body names more than {MOST} objects.", param=param
+        )
 
 
 # A place: the place around it, and the step into it. Spelt out only for what is found.
@@ -81,35 +75,41 @@ def references(body: Any) -> list[Reference]:
     while todo:
         value, path, field = todo.pop()
         inner: list[tuple[Any, _Path, str]] = []
-        if isinstance(value, dict):
-            holds = _holds(value, field)
+        if type(value) is dict:
+            holds = "id" in value and _holds(value, field)
             for name, part in value.items():
-                if isinstance(part, dict | list) and name not in OPAQUE:
+                kind = type(part)
+                if kind is str:
+                    if name not in _COMMON and _is_one(name, part, holds):
+                        _note(found, part, (path, name))
+                elif (kind is dict or kind is list) and name not in OPAQUE:
                     inner.append((part, (path, name), name))
-                elif isinstance(part, str) and _is_one(name, part, holds):
-                    _note(found, part, (path, name))
-        elif isinstance(value, list):
+        elif type(value) is list:
             many = _ids(field)
             for number, part in enumerate(value):
-                if isinstance(part, dict | list):
+                kind = type(part)
+                if kind is dict or kind is list:
                     inner.append((part, (path, number), field))
-                elif many and isinstance(part, str):
+                elif many and kind is str:
                     _note(found, part, (path, number))
-        todo.extend(reversed(inner))
+        inner.reverse()
+        todo += inner
     return list(found.values())
 
 
 def may_refer(canonical: bytes) -> bool:
     """False only where `references` would find nothing: a quick look at the bytes, as orjson
-    writes them. A quote inside a string always stands behind a backslash, so that `"name":` is
-    always a field."""
-    if len(canonical) > _SMALL or any(mark in canonical for mark in _MARKS):
-        return True
-    if b'_id":' in canonical:
-        labels = sum(canonical.count(mark) for mark in _NO_REFERENCE)
-        if canonical.count(b'_id":') > labels:
-            return True
-    return b'"input":' in canonical and b'"id":' in canonical
+    writes them, that spares small bodies the walk. Holders and items name things by an `id`."""
+    return (
+        len(canonical) > _SMALL
+        or b"_id" in canonical
+        or b'"id":' in canonical
+        or b'_file":' in canonical
+        or b'"conversation":"' in canonical
+        or b'"container":"' in canonical
+        or b'"consent":"' in canonical
+        or b'"ft:' in canonical
+    )
 
 
 def form_references(fields: Mapping[str, Sequence[str]]) -> list[Reference]:

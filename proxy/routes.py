@@ -82,7 +82,7 @@ _VECTORS = (
           reply=ReplyKind.JSON),
     _text("/v1/moderations", "Whether texts and images are harmful", "moderations",
           service=Service.MODERATIONS, shape=Shape.MODERATION, modality=Modality.MODERATION,
-          reply=ReplyKind.JSON, default_model="omni-moderation-latest"),
+          reply=ReplyKind.JSON, default_model="omni-moderation-latest", nameless=True),
 )  # fmt: skip
 
 _image = partial(
@@ -108,7 +108,8 @@ _AUDIO = (
            shape=Shape.TRANSCRIPTION, body=BodyKind.FORM, body_limit=26 * MB,
            reply=ReplyKind.STREAM),
     _form("/v1/audio/voices", "A voice of your own", **_sound, body_limit=26 * MB,
-          creates=ObjectKind.VOICE),
+          body=BodyKind.EITHER, creates=ObjectKind.VOICE),
+    _delete("/v1/audio/voices/{voice_id}", "Delete it", **_sound),
     _form("/v1/audio/voice_consents", "A speaker's consent", **_sound, body_limit=26 * MB,
           creates=ObjectKind.CONSENT),
     _get("/v1/audio/voice_consents", "Your recorded consents", **_sound,
@@ -183,7 +184,7 @@ _ASSISTANTS = (
 _talk: Rest = {"group": "threads", "service": Service.THREADS, "beta": True}
 _run = partial(
     _json, **_talk, body_limit=TEXT, shape=Shape.RUN, modality=Modality.TEXT,
-    reply=ReplyKind.STREAM, close=Close.JOB, creates=ObjectKind.RUN,
+    reply=ReplyKind.STREAM, close=Close.JOB, creates=ObjectKind.RUN, nameless=True,
 )  # fmt: skip
 _MESSAGE = "/v1/threads/{thread_id}/messages/{message_id}"
 _RUN = "/v1/threads/{thread_id}/runs/{run_id}"
@@ -218,7 +219,7 @@ _THREADS = (
 _bulk: Rest = {"group": "batches", "service": Service.BATCHES}
 _BATCHES = (
     _json("/v1/batches", "Begin a batch", **_bulk, shape=Shape.BATCH, modality=Modality.TEXT,
-          close=Close.JOB, creates=ObjectKind.BATCH),
+          nameless=True, close=Close.JOB, creates=ObjectKind.BATCH),
     _get("/v1/batches", "Your batches", **_bulk, lists=ObjectKind.BATCH),
     _get("/v1/batches/{batch_id}", "A batch's state", **_bulk),
     _post("/v1/batches/{batch_id}/cancel", "Cancel it", **_bulk),

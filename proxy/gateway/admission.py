@@ -19,7 +19,7 @@ from django.conf import settings
 from accounts.keys.identity import Identity, Refusal, refusal
 from bsod.lib import clock
 from bsod.lib.terms import Bucket, Permission
-from proxy.errors import ApiError, Code
+from proxy.errors import ApiError, Code, invalid
 from proxy.gateway.aim import Aim, Known, take_aim, tariff_of
 from proxy.gateway.call import bad_key
 from proxy.gateway.journey import Call, Caller, Quota, Ticket
@@ -92,6 +92,8 @@ def screen(
     known = authenticate(identity, call.caller, call.permission, now)
     if call.fault:
         raise call.fault
+    if call.zero and not known.unlimited:
+        raise invalid(call.zero, f"'{call.zero}' must be a whole number of at least 1.")
     aim = take_aim(call, known, owned, pool)
     name, modality = aim.model.name, call.route.modality
     if known.allowed_models and (name or modality) and name not in known.allowed_models:

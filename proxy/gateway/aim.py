@@ -17,7 +17,7 @@ from proxy.catalogue import Ambiguous, Catalogue, ModelInfo, OfferInfo, Traits, 
 from proxy.errors import ApiError, Code, invalid
 from proxy.gateway.call import model_grammar
 from proxy.gateway.journey import Call
-from proxy.objects import Binding, Gone, Mismatch, Missing, Owned, choose
+from proxy.objects import Binding, Gone, Mismatch, Missing, Owned, Wanted, choose
 from proxy.pool import Pool
 from quotas.pricing import Tariff, media_tariff, text_tariff
 
@@ -41,7 +41,8 @@ def bind(call: Call, identity: Identity, owned: Known) -> Binding | None:
     """The key that holds everything the call names. ApiError 404, 409, 410."""
     if not call.wanted:
         return None
-    chosen = choose(owned, identity.owner.id, call.wanted, identity.operator)
+    wanted = [item for item in call.wanted if not _below(call, item) or item.id in owned]
+    chosen = choose(owned, identity.owner.id, wanted, identity.operator)
     if isinstance(chosen, Missing):
         raise ApiError(
             Code.NOT_FOUND, f"There is no such object as '{chosen.id}'.", param=chosen.param
@@ -60,6 +61,12 @@ def bind(call: Call, identity: Identity, owned: Known) -> Binding | None:
             param=chosen.param,
         )
     return chosen
+
+
+def _below(call: Call, item: Wanted) -> bool:
+    """Whether it is named in the path below something that is the caller's. Nobody need have
+    seen it be made, but if it is known to be somebody else's it is not there."""
+    return item.kind is not None and item.param != call.route.variables[0]
 
 
 def take_aim(call: Call, identity: Identity, owned: Known, pool: Pool) -> Aim:

@@ -173,6 +173,9 @@ class Answer:
         assert reader is not None, "a call without error has read something"
         block = self._charge_block(receipt)
         last = reader.finish({settings.CHARGE_FIELD: block} if block else None)
+        if outcome.content_type == "text/event-stream" and not self._exchange.started:
+            # Its only event was held back until the close.
+            await self._start(len(outcome.attempts))
         if self._exchange.started:
             await self._exchange.end(_as_event(last))
             return

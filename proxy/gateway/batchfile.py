@@ -124,6 +124,8 @@ class BatchLines:
         if may_refer(orjson.dumps(body)):
             self._refer(body)
         read = reading.read(self._route, body)
+        if read["zero"]:
+            raise invalid(read["zero"], f"'{read['zero']}' must be a whole number of at least 1.")
         self._same_model(read["model"] or self._route.default_model)
         limit = read.get("limit")
         sums.prompt += read.get("prompt", 0)

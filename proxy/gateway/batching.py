@@ -7,9 +7,10 @@ from dataclasses import replace
 from django.conf import settings
 
 from bsod.lib import clock, http
-from bsod.lib.terms import Shape
+from bsod.lib.terms import Service, Shape
 from proxy.errors import ApiError, Code, invalid
 from proxy.gateway.batchfile import BatchLines, Plan
+from proxy.gateway.dispatch import no_upstream
 from proxy.gateway.journey import Call
 from proxy.gateway.plane import Gateway
 from proxy.objects import Wanted
@@ -31,6 +32,8 @@ async def planned(gateway: Gateway, call: Call) -> Call:
     try:
         if key is None:
             raise unavailable()
+        if not key.adapter.serves(Service.BATCHES):
+            raise no_upstream(call.route)
         plan = await _read(gateway, key, file, BatchLines(call.body.get("endpoint")))
     except ApiError:
         if binding:

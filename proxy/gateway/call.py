@@ -25,16 +25,12 @@ from proxy.gateway.journey import Call, Caller
 from proxy.gateway.strict import strictly
 from proxy.matching import MODEL
 from proxy.objects import Wanted
+from proxy.providers.outbound import DROPPED as DROPPED
 from proxy.references import form_references, may_refer, references
 from proxy.route import NAMES, VARIABLE, BodyKind, Route
 
 EARLY = 65_536  # bytes of body that are read before the key has been checked
 _THREAD = 1_000_000  # bytes beyond which parsing leaves the event loop
-# Fields that would choose a destination or a credential (SECURITY §3.1): never forwarded.
-DROPPED = (
-    "api_base", "base_url", "api_key", "extra_headers", "extra_query", "organization", "project",
-    "fallbacks",
-)  # fmt: skip
 _DROPPED_QUERY = {*DROPPED, "key", "id", "content"}
 _MOST_QUERY = 2_048
 # Where a query says something. A model's call is its body's alone.
@@ -103,10 +99,10 @@ def _filled(route: Route, params: Mapping[str, str]) -> str:
 
 
 def _of_path(route: Route, params: Mapping[str, str]) -> tuple[Wanted, ...]:
-    """The object a path begins with."""
-    for name, value in params.items():
-        return (Wanted(value, NAMES[name], name),) if route.owns else ()
-    return ()
+    """The object a path begins with, and what it names below that."""
+    if not route.owns:
+        return ()
+    return tuple(Wanted(value, NAMES[n], n) for n, value in params.items() if n in NAMES)
 
 
 def _query(raw: bytes) -> str:

@@ -19,6 +19,7 @@ from proxy.pool import Lease, NoKey, retry_after
 from proxy.providers.base import Asked
 from proxy.providers.registry import ADAPTERS
 from proxy.rests import limit_seconds
+from proxy.route import Route
 
 MOST_ATTEMPTS = 3
 QUICK = 20.0  # seconds within which another key may be tried
@@ -126,7 +127,7 @@ class Dispatch:
             path=call.path,
             body=call.body,
             stream=call.stream,
-            upstream_model=lease.offer.upstream_id,
+            upstream_model=lease.offer.upstream_id if self._names_model() else "",
             model=call.model,
             limit=ticket.limit if route.shape in _LIMITED else None,
             choices=call.choices,
@@ -142,6 +143,14 @@ class Dispatch:
             form=call.form,
             beta=route.beta,
         )
+
+    def _names_model(self) -> bool:
+        """Whether the provider is told the model. What a thread's assistant, a film or a batch's
+        lines have named already is not said again: their calls have no such field."""
+        call = self._ticket.call
+        if call.route.shape is Shape.BATCH:
+            return False
+        return "model" in call.body or self._ticket.binding is None
 
     def _note(self, lease: Lease, ended: Ended) -> None:
         """Remember the attempt; what failed is told to the pool at once."""
@@ -170,7 +179,7 @@ _LIMITED = {Shape.CHAT, Shape.COMPLETION, Shape.RESPONSE}
 def nobody(none: NoKey, ticket: Ticket) -> Ended:
     """No key was even tried."""
     if not none.exists:
-        error = no_upstream(ticket)
+        error = no_upstream(ticket.call.route, ticket.model.name)
     elif ticket.binding and not none.limited:
         error = ApiError(
             Code.UPSTREAM_KEY_UNAVAILABLE,
@@ -184,11 +193,10 @@ def nobody(none: NoKey, ticket: Ticket) -> Ended:
     return Ended(Blame.CLIENT, EndReason.UPSTREAM_ERROR, error, final=True)
 
 
-def no_upstream(ticket: Ticket) -> ApiError:
+def no_upstream(route: Route, model: str = "") -> ApiError:
     """Nobody here serves it: which kinds of provider could is said by the adapters' own table."""
-    route = ticket.call.route
     kinds = [kind for kind, it in ADAPTERS.items() if route.service and it.serves(route.service)]
-    what = f"the model '{ticket.model.name}'" if ticket.model.name else route.path
+    what = f"the model '{model}'" if model else route.path
     return ApiError(
         Code.NO_UPSTREAM,
         f"No provider here serves {what} just now. Kinds that could: {', '.join(sorted(kinds))}.",

@@ -74,10 +74,20 @@ def made(ticket: Ticket, found: Sequence[Found], provider: int, key: int) -> tup
         return ()  # an account's own business, in which nobody here has a part
     now = clock.now()
     rows = [
-        Made(owner, provider, key, item.kind, item.id, item.data, _until(item, now))
+        Made(owner, provider, key, item.kind, item.id, _known(ticket, item), _until(item, now))
         for item in found
     ]
     return (*rows, *_grown(ticket, provider, key, owner))
+
+
+def _known(ticket: Ticket, item: Found) -> Mapping[str, Any]:
+    """What is kept of an object; of a thread, how much its first run will have to read."""
+    if item.kind is not ObjectKind.THREAD:
+        return item.data
+    body = ticket.call.body
+    begun = body.get("thread") if isinstance(body.get("thread"), dict) else body
+    size = tokens.of_messages(begun.get("messages")) if isinstance(begun, dict) else 0
+    return {"tokens": size} if size else item.data
 
 
 def _until(item: Found, now: datetime) -> datetime | None:
@@ -140,12 +150,16 @@ async def before_end(ticket: Ticket) -> None:
         return
     for item in ticket.binding.owned:
         if item.job and item.kind in jobs.POLL:
-            await aside(partial(_looked, item.job))
+            await aside(partial(_looked, ends.look, item.job))
+    if call.path.startswith("threads/"):
+        # A thread takes its runs with it.
+        below = call.path.removesuffix("/cancel")
+        await aside(partial(_looked, ends.look_below, ticket.binding.key, below))
 
 
-def _looked(entry: str) -> None:
+def _looked(look: Callable[..., object], *what: object) -> None:
     try:
-        ends.look(entry)
+        look(*what)
     except Exception as error:
         # The worker looks again; what is deleted by then is closed as not there.
         log.warning("a job could not be looked at: %s", type(error).__name__)
@@ -155,7 +169,7 @@ async def downloaded(ticket: Ticket) -> None:
     """A film whose content can be had has been made, whatever was seen of it before."""
     for item in ticket.binding.owned if ticket.binding else ():
         if item.kind == ObjectKind.VIDEO and item.job:
-            await aside(partial(ends.finish, item.job, ObjectKind.VIDEO, jobs.whole()))
+            await aside(partial(ends.finish, item.job, ObjectKind.VIDEO, jobs.there()))
 
 
 async def aside(work: Callable[[], Value]) -> Value:

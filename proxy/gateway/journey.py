@@ -58,6 +58,8 @@ class Call:
     """The answer leaves something on the provider's account."""
     job: ObjectKind | None = None
     """What it begins there, that ends later."""
+    zero: str = ""
+    """A number that is 0, for which only a key without limits may ask."""
     form: Form | None = None
     spool: Spool | None = field(default=None, repr=False)
     fault: ApiError | None = None

@@ -9,7 +9,7 @@ from bsod.lib.terms import Service
 from proxy import openapi
 from proxy.catalogue import ModelInfo
 from proxy.errors import ApiError, Code, invalid
-from proxy.gateway import lists
+from proxy.gateway import uploading
 from proxy.gateway.aim import find_model
 from proxy.gateway.answer import send_json
 from proxy.gateway.call import caller_of
@@ -109,8 +109,8 @@ ANSWERS: dict[str, Callable[[Asking], Awaitable[tuple[int, Any]]]] = {
     "namespace": namespace,
     "realtime": realtime,
     "needs_id": needs_id,
-    "uploads": lists.uploads,
-    "upload": lists.upload,
+    "uploads": uploading.uploads,
+    "upload": uploading.upload,
     "models": models,
     "model": model,
     "livez": livez,

@@ -19,7 +19,7 @@ from bsod.lib.vault import VaultError
 from proxy.jobs import Tokens, usage_of
 from proxy.models import Job
 from proxy.pool import vault
-from proxy.probe import _send as send
+from proxy.probe import send
 from proxy.providers.base import Asked
 from proxy.providers.registry import ADAPTERS
 

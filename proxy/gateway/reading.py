@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypedDict
 
 from bsod.lib.terms import ObjectKind, Shape
-from proxy.errors import invalid
+from proxy.errors import ApiError, invalid
 from proxy.providers import tokens
 from proxy.route import ReplyKind, Route
 
@@ -33,11 +33,14 @@ class Reading(TypedDict, total=False):
     seconds: int | None
     stored: bool
     job: ObjectKind | None
+    zero: str
 
 
 def read(route: Route, body: Body) -> Reading:
     """What a parsed body asks for. `body` loses the fields that are folded."""
+    zero = _zero(body) if route.spends else ""
     reading = READERS[route.shape](body)
+    reading["zero"] = zero
     reading["model"] = _model(route, body)
     if "stored" not in reading:
         reading["stored"] = route.creates is not None
@@ -227,20 +230,33 @@ def _flag(body: Body, name: str, *, default: bool = False) -> bool:
 
 def _limit(body: Body) -> int | None:
     """The smallest of the output limits in a body, which loses them all."""
-    limits = [limit for name in LIMITS if (limit := _whole(body, name, MOST_TOKENS))]
+    found = [_whole(body, name, MOST_TOKENS) for name in LIMITS]
+    limits = [limit for limit in found if limit is not None]
     for name in LIMITS:
         body.pop(name, None)
     return min(limits, default=None)
 
 
+def _zero(body: Body) -> str:
+    """The first number that is 0. Some providers take that for "as many as you like", so it is
+    for nobody whose units are counted; a key without limits may ask them."""
+    names = ("n", "best_of", *LIMITS)
+    return next((name for name in names if name in body and type(body[name]) is int
+                 and not body[name]), "")  # fmt: skip
+
+
 def _whole(body: Body, name: str, most: int) -> int | None:
-    """A positive whole number, or None when absent or null."""
+    """A whole number, or None when absent or null. A 0 is judged when it is known who asks."""
     value = body.get(name)
     if value is None:
         return None
-    if type(value) is not int or not 1 <= value <= most:
-        raise invalid(name, f"'{name}' must be a whole number from 1 to {most}.")
+    if type(value) is not int or not 0 <= value <= most:
+        raise not_whole(name, most)
     return value
+
+
+def not_whole(name: str, most: int) -> ApiError:
+    return invalid(name, f"'{name}' must be a whole number from 1 to {most}.")
 
 
 def _fast(body: Body) -> bool:

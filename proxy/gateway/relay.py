@@ -36,6 +36,7 @@ from proxy.route import ReplyKind
 MOST_JSON = 64_000_000  # bytes of a whole reply (SPEC §4)
 MOST_ERROR = 65_536  # bytes of an error body that are looked at
 JSON = "application/json"
+EVENTS = "text/event-stream"
 # Asking again for one of these makes nothing twice but an answer.
 REPEATABLE = {
     Shape.CHAT, Shape.COMPLETION, Shape.RESPONSE, Shape.COMPACTION, Shape.EMBEDDING,
@@ -139,14 +140,15 @@ class Attempting:
 
     async def _success(self, lease: Lease, asked: Asked, reply: http.Reply) -> Ended:
         adapter = lease.key.adapter
+        events = "event-stream" in reply.headers.get("content-type", "event-stream")
+        if self._ticket.call.route.reply is ReplyKind.BYTES and not (asked.stream and events):
+            return await self._bytes(lease, reply)
         if not asked.stream:
-            if self._ticket.call.route.reply is ReplyKind.BYTES:
-                return await self._bytes(lease, reply)
             return await self._whole(adapter.whole_reader(asked), reply)
         reader = adapter.stream_reader(asked)
-        if "event-stream" in reply.headers.get("content-type", "event-stream"):
+        if events:
             return await self._stream(lease, reader, reply)
-        if getattr(reader, "passes_json", False):
+        if reader.passes_json:
             return await self._whole(adapter.whole_reader(asked), reply)
         return await self._as_stream(lease, reader, reply)
 
@@ -170,7 +172,7 @@ class Attempting:
         self._reader = reader
         await self._hold(lease, reader)
         await self._pass(out)
-        return self._completed()
+        return self._streamed()
 
     async def _bytes(self, lease: Lease, reply: http.Reply) -> Ended:
         """Bytes as they come. What costs is paid when the first are there, before they go out."""
@@ -231,7 +233,7 @@ class Attempting:
         if reader.done:
             await self._rest(reply)
         reply.release()
-        return self._completed()
+        return self._streamed()
 
     async def _pass(self, out: bytes) -> None:
         """Bytes to the client, who may take his time."""
@@ -255,10 +257,18 @@ class Attempting:
     def _completed(self) -> Ended:
         return Ended(Blame.NOBODY, EndReason.COMPLETED, None, self._reader, self._first, final=True)
 
+    def _streamed(self) -> Ended:
+        """The end of events, of which the only one may still be to come: it waits for the close."""
+        return replace(self._completed(), content_type=EVENTS)
+
     async def _refused(self, lease: Lease, reply: http.Reply) -> Ended:
         """A status other than 2xx. Only the client's own fault is passed on."""
         head = await self._head(reply)
         verdict = lease.key.adapter.judge(reply.status, reply.headers, head)
+        if not self._ticket.call.route.modality and _forbids(reply.status, head):
+            verdict = replace(
+                verdict, blame=Blame.CLIENT, message="The provider's account may not do this."
+            )
         if verdict.blame is Blame.CLIENT:
             error = passed_on(reply.status, verdict, lease.key.secret)
             return Ended(
@@ -302,6 +312,12 @@ class Attempting:
         final = why is Why.TOO_LONG or self._first is not None or not self._ticket.call.stream
         reader = self._reader if self._first else None
         return Ended(Blame.FAILURE, EndReason.TIMEOUT, error, reader, self._first, final=final)
+
+
+def _forbids(status: int, head: bytes) -> bool:
+    """Whether a key is refused this one operation, which says nothing of its other calls."""
+    said = head.lower()
+    return status == 403 or (status == 401 and (b"scope" in said or b"permission" in said))
 
 
 def unavailable(retry_after: int = 5) -> ApiError:

@@ -16,6 +16,7 @@ _ID = re.compile(r"[A-Za-z0-9_.:-]{1,256}", re.ASCII)
 _KEPT: dict[ObjectKind, tuple[str, ...]] = {
     ObjectKind.FILE: ("bytes", "purpose"),
     ObjectKind.VIDEO: ("model", "seconds"),
+    ObjectKind.ASSISTANT: ("model",),
     ObjectKind.UPLOAD: (
         "bytes", "purpose", "mime_type", "filename", "created_at", "expires_at", "status",
     ),

@@ -61,10 +61,12 @@ class Foreign(NamedTuple):
 
 _STORED = "a response this user never made"
 _COMPLETION = "a stored completion this user never made"
+_CURSOR = "`after` is the id of an object this user never made"
 _CONTEXT = "previous_response_id, conversation or prompt of somebody else"
 
 FOREIGN = (
     Foreign("chat/test_completions.py", "retrieve|update|delete", _COMPLETION),
+    Foreign("chat/test_completions.py", "list_with_all_params", _CURSOR),
     Foreign("chat/completions/test_messages.py", "list", _COMPLETION),
     *(
         Foreign(f"{beta}test_responses.py", calls, reason)
@@ -84,6 +86,7 @@ FOREIGN = (
         )
     ),
     Foreign("audio/test_voice_consents.py", "retrieve|update|delete", "a consent of nobody"),
+    Foreign("audio/test_voice_consents.py", "list_with_all_params", _CURSOR),
     Foreign("audio/test_voices.py", "create|delete", "a consent or voice of somebody else"),
     Foreign("test_models.py", "delete", "a fine-tuned model of somebody else"),
 )

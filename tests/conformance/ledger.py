@@ -20,12 +20,18 @@ def findings(calls: list[Call]) -> dict[str, Any]:
     from proxy.route import Close
     from quotas.models import Entry
 
-    entries = dict(Entry.objects.filter(kind="call").values_list("id", "state"))
+    mine = Entry.objects.filter(kind="call")
+    entries = dict(mine.values_list("id", "state"))
+    jobs = Counter(mine.filter(state="open").values_list("route", flat=True))
     counted, unrouted, lost, nowhere = Counter[str](), Counter[str](), [], []
+    seen = set[str]()
     for call in calls:
         route = match(call.method, call.path.encode("latin-1"), call.query.encode("latin-1")).route
         if call.request_id in entries:
             counted["entered"] += 1
+            if call.request_id in seen:
+                lost.append(f"two calls under one entry: {call.request_id}")
+            seen.add(call.request_id)
         elif route is not None and route.close is Close.FREE:
             counted["free"] += 1
         elif call.status >= 400:
@@ -39,10 +45,10 @@ def findings(calls: list[Call]) -> dict[str, Any]:
             lost.append(f"{call.status} {call.method} {call.target} {call.request_id}")
         else:
             counted["never answered"] += 1
-    unseen = sorted(set(entries) - {call.request_id for call in calls})
+    unseen = sorted(set(entries) - seen)
     states = Counter(entries.values())
     return {
-        "counted": counted, "states": states, "unrouted": unrouted, "lost": lost,
+        "open": jobs, "counted": counted, "states": states, "unrouted": unrouted, "lost": lost,
         "unseen": unseen, "nowhere": nowhere,
     }  # fmt: skip
 

@@ -98,6 +98,8 @@ def _ledger(run: str, found: Through) -> bool:
     states = ", ".join(f"{count} {state}" for state, count in ledger["states"].items())
     say(f"\n{run}: {len(found.calls)} calls on the wire: {parts}")
     say(f"{run}: entries in the ledger: {states or 'none'}")
+    for route, count in ledger["open"].items():
+        say(f"  open, for its job has not ended: {route} ({count})")
     for call, count in ledger["unrouted"].items():
         say(f"  no such route: {call} ({count})")
     wrong = {

@@ -143,18 +143,17 @@ def test_more_ids_than_any_body_needs_are_refused_by_name() -> None:
     assert refused.value.param == f"file_ids[{MOST}]"
 
 
-def test_a_conversation_with_tools_is_not_walked_for_its_labels() -> None:
-    body = {
-        "messages": [
-            {"role": "assistant", "tool_calls": [{"id": "call_1", "type": "function"}]},
-            {"role": "tool", "tool_call_id": "call_1", "content": "x"},
-            {"call_id": "call_1"},
-        ]
+def test_a_plain_call_is_not_walked() -> None:
+    chat = {
+        "model": "gpt-5",
+        "messages": [{"role": "user", "content": "Which file? The prompt's."}],
+        "max_tokens": 5,
+        "tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}],
     }
 
-    assert not may_refer(orjson.dumps(body))
-    assert not may_refer(orjson.dumps({"model": "gpt-5", "prompt": "x", "voice": "alloy"}))
-    assert may_refer(orjson.dumps(body | {"file_id": "file-1"}))
+    assert not may_refer(orjson.dumps(chat))
+    assert not may_refer(orjson.dumps({"model": "tts", "input": "x", "voice": "alloy"}))
+    assert may_refer(orjson.dumps(chat | {"file_id": "file-1"}))
 
 
 NAMES = st.one_of(

@@ -65,7 +65,7 @@ def as_settled(who: Person, end: End) -> list[Any]:
         return found
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     prompt=st.none() | st.integers(0, 400), completion=st.integers(0, 400),
     gift=st.integers(0, 150), cap=st.none() | st.integers(70, 200), earlier=st.booleans(),
@@ -85,7 +85,6 @@ def test_it_draws_what_the_batch_would(
     outside = as_settled(who, used(ticket.call.id, prompt, completion))
     CLERK.run(close(ticket, prompt, completion))
     assert outside == picture(who)
-    assert kit.ledger_adds_up(who)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -102,6 +101,7 @@ def desk(database: None) -> Any:
 
 
 @pytest.mark.once
+@settings(max_examples=60)
 @given(
     st.builds(
         Tariff, st.just(Bucket.CREDITS), st.integers(0, 9999), st.integers(0, 9999),

@@ -10,7 +10,8 @@ from bsod.lib.terms import ObjectKind
 from proxy.gateway import jobs
 from proxy.jobs import LIFETIME
 from proxy.models import Job
-from quotas.models import Entry
+from quotas.meter import used_by
+from quotas.models import Balance, Entry
 from tests import kit
 from tests.kit import Person, Supply
 from tests.quotas import books
@@ -56,7 +57,11 @@ def poll() -> int:
 
 
 def end_of(who: Person) -> tuple[Any, ...]:
+    """How somebody's only job has ended; his balances agree with it."""
     (entry,) = who.closed()
     assert not Job.objects.filter(pk=entry.pk).exists()
-    assert kit.ledger_adds_up(who)
+    used = used_by([(entry.kind, entry.legs)])
+    rows = Balance.objects.filter(account=who.account)
+    assert {row.pk: row.used for row in rows if row.used} == used
+    assert not any(row.reserved for row in rows)
     return entry.state, entry.amount, entry.usage_source, entry.end_reason

@@ -101,6 +101,7 @@ def test_threads_and_a_worker_that_see_the_end_at_once_close_it_once(
     assert seen["True"] <= 1
     assert end_of(alice) == ("settled", 1, "upstream", "completed")
     assert alice.used("video.other") == 1
+    assert kit.ledger_adds_up(alice)
 
 
 @pytest.mark.parametrize("fault", [broken_before, broken_after])

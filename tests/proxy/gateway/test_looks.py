@@ -171,6 +171,14 @@ def test_a_job_is_looked_at_by_one_worker_at_a_time(alice: Person, up: FaultServ
     assert end_of(alice)[0] == "settled"
 
 
+def test_of_two_workers_that_have_found_a_job_one_takes_it(alice: Person, up: FaultServer) -> None:
+    pk = begun(alice, kit.supply(up), RUN).pk
+    found = [Job.objects.get(pk=pk) for _ in range(2)]
+    assert [jobs._claim(job) for job in found] == [True, False]
+    assert Job.objects.get(pk=pk).attempts == 1
+    assert jobs.finish(pk, RUN, endings.nothing())
+
+
 def test_a_look_before_a_cancel_tells_what_it_saw(alice: Person, up: FaultServer) -> None:
     job = begun(alice, kit.supply(up), each=1, due=False)
     up.script(json_reply({"status": "in_progress"}), error(503), json_reply(DONE))

@@ -21,7 +21,7 @@ from proxy.routes import ROUTES
 from tests.kit import Person, Site, Supply, unique
 from tests.rawclient import Header, Raw, Reply, once
 from tests.upstream import Reply as Answer
-from tests.upstream import Seen, chat, chat_stream, json_reply, sse, sse_frame
+from tests.upstream import Seen, chat, chat_stream, json_reply, models, sse, sse_frame
 from tests.upstream.shapes import PROVIDER_HEADERS
 
 CARRIED = [route for route in ROUTES if route.service]
@@ -138,7 +138,7 @@ def request(
         body = multipart([(name, str(value).lower() if value is True else value)
                           for name, value in fields.items()])  # fmt: skip
         return Request(route, path, query, [form_type()], body)
-    value = {**fields, **BODIES[route.shape]}
+    value = {**BODIES[route.shape], **fields}
     kind = ("Content-Type", "application/json")
     return Request(route, path, query, [kind], json.dumps(value).encode())
 
@@ -199,6 +199,8 @@ class Honest:
 
     def __call__(self, seen: Seen) -> Answer:
         path, _, query = seen.target.partition(b"?")
+        if seen.matches("/models", method="GET"):
+            return models()  # a probe of ours
         found = match(seen.method, path)
         assert found.route, f"a provider was asked for what is no route: {seen.target!r}"
         stream = b'"stream":true' in seen.body or b'name="stream"' in seen.body
@@ -251,7 +253,9 @@ class Honest:
             Shape.RUN: {"status": self.status, **thread},
             Shape.FILE: {"bytes": 9, "purpose": "batch"},
         }  # fmt: skip
-        return rest.get(shape, {"status": self.status, **thread})
+        used = {"usage": USAGE} if self.status == "completed" else {}
+        ended = "succeeded" if "fine_tuning" in route.path and used else self.status
+        return rest.get(shape, {"status": ended, **thread, **used})
 
     def _events(self, route: Route, seen: Seen) -> Answer:
         if route.shape is Shape.CHAT:

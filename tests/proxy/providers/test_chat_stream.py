@@ -12,6 +12,8 @@ from proxy.providers.chat import ChatStream
 from proxy.providers.tokens import of_text
 from tests.proxy.providers.talk import asked, chunk, event, final, played, said, usage
 
+pytestmark = pytest.mark.once
+
 
 def contents(events: list[Any]) -> str:
     return "".join(

@@ -11,6 +11,8 @@ from proxy.providers.reading import usage_of
 from proxy.providers.tokens import of_text
 from tests.proxy.providers.talk import asked, usage
 
+pytestmark = pytest.mark.once
+
 
 def reply(**more: Any) -> dict[str, Any]:
     message = {"role": "assistant", "content": "Hello"}

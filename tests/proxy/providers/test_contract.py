@@ -13,6 +13,8 @@ from proxy.providers.base import Adapter, Asked, Malformed
 from proxy.providers.registry import ADAPTERS, KNOWN
 from tests.proxy.providers.talk import asked, chunk, event, final, named, said, usage
 
+pytestmark = pytest.mark.once
+
 SECRET = "sk-secret-of-this-test"
 adapters = pytest.mark.parametrize("adapter", ADAPTERS.values(), ids=list(ADAPTERS))
 # A path, a body, a whole answer and a stream of each shape; all answers name the model and an id.

@@ -95,6 +95,12 @@ def test_an_id_may_be_as_long_as_its_column() -> None:
     assert [found.id for found in harvest(K.FILE, {"id": "x" * 256})] == ["x" * 256]
 
 
+@pytest.mark.parametrize("dies", [50, 100, None, "soon", 3700.5, True])
+def test_an_end_that_makes_no_sense_is_not_believed(dies: Any) -> None:
+    (found,) = harvest(K.FILE, {**FILE, "created_at": 100, "expires_at": dies})
+    assert found.lives is None
+
+
 def test_an_id_that_is_told_twice_is_taken_once() -> None:
     reply = {"id": "resp_1", "output": [{"id": "msg_1"}, {"id": "msg_1"}]}
     assert [found.id for found in harvest(K.RESPONSE, reply)] == ["resp_1", "msg_1"]

@@ -13,6 +13,8 @@ from bsod.lib.terms import Blame
 from proxy.providers.openai_shape import OpenAIShape
 from proxy.providers.refusals import error_of, redact, wait_of
 
+pytestmark = pytest.mark.once
+
 
 def body(message: str = "no", **more: Any) -> bytes:
     return json.dumps({"error": {"message": message, **more}}).encode()

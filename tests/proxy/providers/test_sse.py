@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from proxy.providers.sse import LONGEST, Splitter, TooLong, payload
 
+pytestmark = pytest.mark.once
+
 EVENTS = [b"data: one", b": a comment", b"event: x\ndata: two\nid: 5", b"data: three\ndata: lines"]
 
 

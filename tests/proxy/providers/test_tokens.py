@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from bsod.lib.terms import Shape
 from proxy.providers import tokens
 
+pytestmark = pytest.mark.once
+
 SCRIPTS = {
     "latin": "The quick brown fox jumps over the lazy dog near the river bank.",
     "cyrillic": "Съешь же ещё этих мягких французских булок, да выпей чаю.",

@@ -118,6 +118,11 @@ def test_a_body_nested_deeper_than_can_be_written_goes_on_all_the_same() -> None
     assert read_whole(call(Shape.OBJECT), deep[:-1] + b',"yout":0}').finish({"yout": 1})
 
 
+def test_a_field_that_is_there_already_is_there_once() -> None:
+    out = read_whole(call(Shape.OBJECT), b'{"id":"x","yout":0}').finish({"yout": 1})
+    assert out == b'{"id":"x","yout":1}'
+
+
 keys = st.sampled_from(["model", "id", "data", "mod", 'a"model"', "yout"])
 trees = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=8)
