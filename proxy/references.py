@@ -21,7 +21,7 @@ MOST = 5000  # different ids in one body; a vector store takes 2000 files at onc
 # programs of the client's call their things.
 LABELS = frozenset({
     "call_id", "caller_id", "tool_call_id", "tool_use_id", "function_call_id",
-    "custom_id", "connector_id",
+    "custom_id", "connector_id", "approval_request_id",
     "client_id", "client_request_id", "correlation_id", "customer_id", "end_user_id", "event_id",
     "external_id", "request_id", "session_id", "span_id", "tenant_id", "trace_id", "user_id",
 })  # fmt: skip

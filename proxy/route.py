@@ -86,12 +86,16 @@ class Route:
     """A call that names no model may go to a provider that takes any."""
     body: BodyKind = BodyKind.NONE
     body_limit: int = 0
+    file_limit: int = 0
+    """Bytes of one file of a form."""
     reply: ReplyKind = ReplyKind.JSON
     close: Close = Close.FREE
     creates: ObjectKind | None = None
     """What a 2xx answer has made; its id becomes the caller's."""
     lists: ObjectKind | None = None
     """Answered from our own record of who owns what."""
+    sent_to: str = ""
+    """The provider's path, where it is not ours."""
     beta: bool = False
     """Goes out with `OpenAI-Beta: assistants=v2`."""
     local: str = ""
@@ -100,7 +104,7 @@ class Route:
     @property
     def upstream(self) -> str:
         """The provider's path, its variables still in it."""
-        return self.path.removeprefix("/v1/")
+        return self.sent_to or self.path.removeprefix("/v1/")
 
     @property
     def variables(self) -> tuple[str, ...]:

@@ -13,7 +13,12 @@ from proxy.route import BodyKind, Close, Plane, ReplyKind, Route
 Rest = dict[str, Any]  # what the rows of a group have in common
 MB = 1_000_000
 TEXT, SMALL = 32 * MB, MB
-IMAGES = 16 * 50 * MB + MB
+# Bytes of a whole form, and of a file in it.
+PICTURES: Rest = {"body_limit": 17 * 50 * MB, "file_limit": 50 * MB}  # sixteen and a mask
+RECORDING: Rest = {"body_limit": 26 * MB, "file_limit": 25 * MB}
+FOOTAGE: Rest = {"body_limit": 51 * MB, "file_limit": 50 * MB}
+WHOLE: Rest = {"body_limit": 538 * MB, "file_limit": 536_870_912}
+PART: Rest = {"body_limit": 68 * MB, "file_limit": 67_108_864}
 
 _get = partial(Route, "GET")
 _delete = partial(Route, "DELETE")
@@ -92,9 +97,9 @@ _image = partial(
 )  # fmt: skip
 _IMAGES = (
     _image("/v1/images/generations", "Images from a text", body=BodyKind.JSON, body_limit=SMALL),
-    _image("/v1/images/edits", "Images edited by a text", body=BodyKind.FORM, body_limit=IMAGES),
+    _image("/v1/images/edits", "Images edited by a text", body=BodyKind.FORM, **PICTURES),
     _image("/v1/images/variations", "Variations of an image", service=Service.IMAGE_VARIATIONS,
-           body=BodyKind.FORM, body_limit=IMAGES, reply=ReplyKind.JSON),
+           body=BodyKind.FORM, **PICTURES, reply=ReplyKind.JSON),
 )  # fmt: skip
 
 _sound: Rest = {"group": "audio", "service": Service.AUDIO, "permission": Permission.AUDIO}
@@ -103,14 +108,14 @@ _AUDIO = (
     _audio("/v1/audio/speech", "Speech from a text", shape=Shape.SPEECH, body=BodyKind.JSON,
            body_limit=SMALL, reply=ReplyKind.BYTES),
     _audio("/v1/audio/transcriptions", "The words of a recording", shape=Shape.TRANSCRIPTION,
-           body=BodyKind.FORM, body_limit=26 * MB, reply=ReplyKind.STREAM),
+           body=BodyKind.FORM, **RECORDING, reply=ReplyKind.STREAM),
     _audio("/v1/audio/translations", "The words of a recording, in English",
-           shape=Shape.TRANSCRIPTION, body=BodyKind.FORM, body_limit=26 * MB,
+           shape=Shape.TRANSCRIPTION, body=BodyKind.FORM, **RECORDING,
            reply=ReplyKind.STREAM),
-    _form("/v1/audio/voices", "A voice of your own", **_sound, body_limit=26 * MB,
+    _form("/v1/audio/voices", "A voice of your own", **_sound, **RECORDING,
           body=BodyKind.EITHER, creates=ObjectKind.VOICE),
     _delete("/v1/audio/voices/{voice_id}", "Delete it", **_sound),
-    _form("/v1/audio/voice_consents", "A speaker's consent", **_sound, body_limit=26 * MB,
+    _form("/v1/audio/voice_consents", "A speaker's consent", **_sound, **RECORDING,
           creates=ObjectKind.CONSENT),
     _get("/v1/audio/voice_consents", "Your recorded consents", **_sound,
          lists=ObjectKind.CONSENT),
@@ -122,7 +127,7 @@ _AUDIO = (
 _film: Rest = {"group": "videos", "service": Service.VIDEOS, "permission": Permission.VIDEO}
 _video = partial(
     _post, **_film, shape=Shape.VIDEO, modality=Modality.VIDEO, body=BodyKind.EITHER,
-    body_limit=51 * MB, close=Close.JOB, creates=ObjectKind.VIDEO, default_model="sora-2",
+    **FOOTAGE, close=Close.JOB, creates=ObjectKind.VIDEO, default_model="sora-2",
     nameless=True,
 )  # fmt: skip
 _VIDEOS = (
@@ -130,7 +135,7 @@ _VIDEOS = (
     _video("/v1/videos/edits", "Begin an edit of a video"),
     _video("/v1/videos/extensions", "Begin an extension of a video"),
     _video("/v1/videos/{video_id}/remix", "Begin a remix of a video"),
-    _form("/v1/videos/characters", "A character for videos", **_film, body_limit=51 * MB,
+    _form("/v1/videos/characters", "A character for videos", **_film, **FOOTAGE,
           creates=ObjectKind.CHARACTER),
     _get("/v1/videos/characters/{character_id}", "A character", **_film),
     _get("/v1/videos", "Your videos", **_film, lists=ObjectKind.VIDEO),
@@ -143,7 +148,7 @@ _VIDEOS = (
 _stored: Rest = {"group": "files", "service": Service.FILES, "permission": Permission.FILES}
 _FILES = (
     _form("/v1/files", "Upload a file", **_stored, shape=Shape.FILE, bucket=Bucket.FILE,
-          body_limit=513 * MB, close=Close.RESPONSE, creates=ObjectKind.FILE),
+          **WHOLE, close=Close.RESPONSE, creates=ObjectKind.FILE),
     _get("/v1/files", "Your files", **_stored, lists=ObjectKind.FILE),
     Route("DELETE", "/v1/files", "Delete the file that `?id=` names", "files",
           permission=Permission.FILES, local="needs_id"),
@@ -162,8 +167,9 @@ _UPLOADS = (
     Route("GET", "/v1/uploads/{upload_id}", "An upload's state", "uploads",
           permission=Permission.FILES, local="upload"),
     _form("/v1/uploads/{upload_id}", "Add a part, under its older name", **_sent,
-          body_limit=65 * MB, creates=ObjectKind.PART),
-    _form("/v1/uploads/{upload_id}/parts", "Add a part", **_sent, body_limit=65 * MB,
+          sent_to="uploads/{upload_id}/parts",
+          **PART, creates=ObjectKind.PART),
+    _form("/v1/uploads/{upload_id}/parts", "Add a part", **_sent, **PART,
           creates=ObjectKind.PART),
     _json("/v1/uploads/{upload_id}/complete", "Make the parts a file", **_sent,
           creates=ObjectKind.FILE),

@@ -169,3 +169,4 @@ class ObjectKind(StrEnum):
     CHARACTER = "character"
     VOICE = "voice"
     CONSENT = "consent"
+    CONTAINER = "container"

@@ -167,7 +167,7 @@ class BatchLines:
             for found in references(body):
                 refs.setdefault(found.id, found)
         except TooMany as many:
-            raise invalid(_FILE, f"{many}.") from None
+            raise invalid(_FILE, str(many)) from None
         if len(refs) > MOST_REFERENCES:
             raise invalid(_FILE, f"a batch names at most {MOST_REFERENCES} objects.")
 

@@ -178,7 +178,7 @@ async def _read_form(base: Call, exchange: Exchange, head: Head) -> Call:
         raise
     base = replace(base, form=form, spool=spool)
     try:
-        _check_files(form)
+        _check_files(form, base.route.file_limit)
         found = form_references(fields)
         wanted = base.wanted + tuple(Wanted(item.id, None, item.param) for item in found)
         return _with(base, body, wanted)
@@ -190,10 +190,16 @@ async def _read_form(base: Call, exchange: Exchange, head: Head) -> Call:
 _MANY = ("image", "image[]")
 
 
-def _check_files(form: Form) -> None:
+def _check_files(form: Form, most: int) -> None:
     for part in form.files:
         if part.name in form.repeated and part.name not in _MANY and not part.name.endswith("[]"):
             raise invalid(part.name, f"The file '{part.name}' appears twice.")
+        if part.size > most:
+            raise ApiError(
+                Code.REQUEST_TOO_LARGE,
+                f"The file '{part.name}' is larger than the {most // 1_000_000} MB it may have.",
+                param=part.name,
+            )
 
 
 def _with(base: Call, body: dict[str, Any], wanted: tuple[Wanted, ...]) -> Call:

@@ -65,8 +65,6 @@ def found(body: Any) -> dict[str, str]:
         ({"input": [{"id": "msg_1", "role": "user"}]}, "input[0].id", "msg_1"),
         ({"input": [{"type": "reasoning", "id": "rs_1", "summary": []}]}, "input[0].id", "rs_1"),
         ({"input": [{"type": "image_generation_call", "id": "ig_1"}]}, "input[0].id", "ig_1"),
-        ({"input": [{"type": "mcp_approval_response", "approval_request_id": "mcpr_1"}]},
-         "input[0].approval_request_id", "mcpr_1"),
         ({"body": {"input": [{"id": "msg_1"}]}}, "body.input[0].id", "msg_1"),
         ({"a_field_nobody_knows_yet_id": "x"}, "a_field_nobody_knows_yet_id", "x"),
         ([[{"file_id": "file-1"}]], "[0][0].file_id", "file-1"),
@@ -80,6 +78,8 @@ def test_what_is_named_is_found_where_it_stands(body: Any, param: str, id_: str)
     "body",
     [
         {"messages": [{"role": "tool", "tool_call_id": "call_1", "content": "x"}]},
+        # What it approves is in the same conversation, and nowhere else.
+        {"input": [{"type": "mcp_approval_response", "approval_request_id": "mcpr_1"}]},
         {"messages": [{"tool_calls": [{"id": "call_1", "function": {"arguments": "{}"}}]}]},
         {"input": [{"type": "function_call", "id": "fc_1", "call_id": "call_1"}]},
         {"input": [{"id": "msg_1", "type": "message", "role": "assistant", "content": []}]},
