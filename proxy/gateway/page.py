@@ -33,8 +33,9 @@ class Limits(NamedTuple):
     most: int
 
 
-_USUAL = Limits(1, 20, 100)
-_LIMITS = {ObjectKind.FILE: Limits(1, 10_000, 10_000), ObjectKind.VIDEO: Limits(0, 20, 100)}
+# Its clients send a 0 too, and get a page with nothing on it.
+_USUAL = Limits(0, 20, 100)
+_LIMITS = {ObjectKind.FILE: Limits(0, 10_000, 10_000)}
 _OLDEST_FIRST = {ObjectKind.COMPLETION}
 
 

@@ -21,6 +21,7 @@ PARTS = {
     "away": "a database that goes away for longer than anybody's patience",
     "crash": "a PostgreSQL server that loses a backend to SIGKILL",
     "machine": "the state machine",
+    "big": "512 MB up and down through one worker",
     "soak": "ordinary work for a long time",
 }
 GROUP, BLOCK = 4, 20
@@ -31,7 +32,7 @@ def run(part: str, given: Any, say: Callable[[str], None]) -> list[str]:
     from django.db import connection
 
     from tests.quotas.machine import play
-    from tests.torture import scenes
+    from tests.torture import big, scenes
     from tests.torture.points import all_points
 
     dice = random.Random(f"{given.seed} {part}")
@@ -55,6 +56,8 @@ def run(part: str, given: Any, say: Callable[[str], None]) -> list[str]:
     elif part == "machine":
         steps = play(given.steps, 2400, given.seed, say)
         found += [] if steps >= given.steps else [f"only {steps} steps in 40 minutes"]
+    elif part == "big":
+        found += big.run(512 * big.MB, say)
     elif part == "soak":
         found += scenes.soak(given.soak * 60, say)
     return found + _drift()

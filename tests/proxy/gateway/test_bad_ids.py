@@ -86,7 +86,7 @@ def test_no_bad_id_reaches_a_provider_at_any_place_of_any_template(
 
 def _another(route: Route, path: str) -> bool:
     """Whether the spelling is another route's own path: its end is empty or a dot is left out."""
-    return path.endswith("/") or NAMES.get(route.variables[0]) == "model" and "//" not in path
+    return path.endswith("/") or (NAMES.get(route.variables[0]) == "model" and "//" not in path)
 
 
 def test_every_bad_spelling_is_refused_where_a_file_and_a_response_are_named(
@@ -120,7 +120,20 @@ def test_a_bad_id_in_the_query_is_as_bad_as_one_in_the_path(site: Site, caller: 
 
 def test_a_bad_id_in_a_body_is_nobodys(site: Site, up: FaultServer, caller: Person) -> None:
     user = kit.person("user", unlimited=True)
-    for bad in ("..", "%2e%2e", "a/../b", "\0", "#", "?", ";", "\\", ".", "é", "a" * 5000, "\ud83d\ude00"):
+    for bad in (
+        "..",
+        "%2e%2e",
+        "a/../b",
+        "\0",
+        "#",
+        "?",
+        ";",
+        "\\",
+        ".",
+        "é",
+        "a" * 5000,
+        "\ud83d\ude00",
+    ):
         reply = site.post(user, {"model": "m", "file_ids": [bad]}, "/v1/assistants")
         assert reply.status_code == 404, f"{bad[:20]} {reply.text}"
         assert reply.json()["error"]["code"] == "not_found"
@@ -166,13 +179,15 @@ def test_a_question_mark_ends_the_path_and_what_is_before_it_is_ones_own(
 
 NOWHERE = [
     ("GET", "/v1/organization/projects"), ("GET", "/v1/organization/usage/completions"),
-    ("POST", "/v1/organization/admin_api_keys"), ("GET", "/v1/admin"), ("GET", "/v1/files/x1/secret"),
+    ("POST", "/v1/organization/admin_api_keys"), ("GET", "/v1/admin"),
+    ("GET", "/v1/files/x1/secret"),
     ("GET", "/v1/assistants/x1/files"), ("POST", "/v1/threads/x1/runs/x2/steps"),
     ("GET", "/v1/engines"), ("GET", "/v1/dashboard/billing/usage"), ("POST", "/v1/evals"),
     ("GET", "/v1/vector_stores/x1/x2"), ("POST", "/v1/fine_tuning/jobs/x1/delete"),
     ("GET", "/v1/prompts"), ("POST", "/v1/containers"), ("GET", "/v1/conversations/x1"),
     ("POST", "/v1/files/x1/content/x2"), ("GET", "/v1/v1/files"), ("GET", "/v1//files"),
-    ("GET", "/v1/files//"), ("GET", "/v1/index.php/organization"), ("POST", "/v1/responses/x1/x2/x3"),
+    ("GET", "/v1/files//"), ("GET", "/v1/index.php/organization"),
+    ("POST", "/v1/responses/x1/x2/x3"),
 ]  # fmt: skip
 
 
@@ -193,15 +208,23 @@ def test_a_method_that_no_row_has_is_refused_with_those_there_are(
         targets = [(method, VARIABLE.sub("x1", path)) for path in missing]
         # `/v1/threads/runs` and the like are words where an id may stand too.
         for name, reply in answers(site, caller, targets):
-            assert (reply.status, reply.error["code"]) == (405, "method_not_allowed"), f"{name} {reply}"
+            assert (reply.status, reply.error["code"]) == (405, "method_not_allowed"), (
+                f"{name} {reply}"
+            )
             allowed = (reply.header("allow") or "").split(", ")
             assert allowed == reply.error["allow"]
             assert method not in allowed
             assert "OPTIONS" in allowed
 
 
-def test_realtime_is_refused_whoever_asks_and_however(site: Site, caller: Person, bob: Person) -> None:
-    for path in ("/v1/realtime/sessions", "/v1/realtime/sessions/", "/v1/index.php/realtime/sessions"):
+def test_realtime_is_refused_whoever_asks_and_however(
+    site: Site, caller: Person, bob: Person
+) -> None:
+    for path in (
+        "/v1/realtime/sessions",
+        "/v1/realtime/sessions/",
+        "/v1/index.php/realtime/sessions",
+    ):
         for who in (caller, bob):
             for body in (b"{}", b'{"model":"gpt-realtime"}', b"", b"not json"):
                 kind = ("Content-Type", "application/json")

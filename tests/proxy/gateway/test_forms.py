@@ -7,15 +7,26 @@ from collections.abc import Iterator
 import pytest
 from django.conf import settings
 
-from bsod.lib.terms import Modality
+from bsod.lib.terms import Modality, ObjectKind
+from proxy.route import BodyKind
 from tests import kit
 from tests.kit import Person, Site, Supply, eventually
-from tests.proxy.gateway.world import BOUNDARY, CARRIED, Honest, File, alone, form_type, multipart
-from tests.rawclient import Header, Raw, Reply, once
-from tests.upstream import FaultServer
-from proxy.route import BodyKind
+from tests.proxy.gateway.world import (
+    BOUNDARY,
+    CARRIED,
+    File,
+    Honest,
+    alone,
+    form_type,
+    held,
+    multipart,
+    row,
+)
+from tests.rawclient import JSON_TYPE, Header, Raw, Reply, once
+from tests.upstream import FaultServer, error
 
 MB = 1_000_000
+CHUNKED = ("Transfer-Encoding", "chunked")
 FORM_ROWS = [route for route in CARRIED if route.body is BodyKind.FORM and not route.variables]
 PICTURE = bytes(range(256)) * 8_000  # two megabytes: more than is kept in memory
 TRAP = b"\r\n--f0r\r\n--f0r" + b"\x00--f0rm"
@@ -24,7 +35,9 @@ TRAP = b"\r\n--f0r\r\n--f0r" + b"\x00--f0rm"
 @pytest.fixture
 def supplied(site: Site, up: FaultServer) -> Iterator[Supply]:
     with alone():
-        made = kit.supply(up, catch_all=True, modality=Modality.AUDIO, model=kit.unique("Whisper-1"))
+        made = kit.supply(
+            up, catch_all=True, modality=Modality.AUDIO, model=kit.unique("Whisper-1")
+        )
         up.default = Honest(made)
         yield made
 
@@ -98,8 +111,7 @@ def test_a_form_that_comes_in_chunks_is_sent_with_its_length(
 ) -> None:
     sent = multipart([("model", "unlisted")], [("file", "a.mp3", PICTURE)])
     with Raw(site) as raw:
-        raw.ask("POST", "/v1/audio/translations",
-                [*who.auth.items(), form_type(), ("Transfer-Encoding", "chunked")], b"")  # fmt: skip
+        raw.ask("POST", "/v1/audio/translations", [*who.auth.items(), form_type(), CHUNKED], b"")
         for start in range(0, len(sent), 70_001):
             piece = sent[start : start + 70_001]
             raw.send(b"%x\r\n%b\r\n" % (len(piece), piece))
@@ -131,8 +143,8 @@ def test_fields_that_would_choose_a_destination_and_names_that_would_leave_a_fol
     hostile = ["../../x.png", "..\\..\\x.png", "/etc/passwd", "a%2fb.png", "..", "a\u202egnp.exe"]
     for name in hostile:
         quoted = name.replace("\\", "\\\\")
-        fields = [("prompt", "x"), ("api_base", "http://169.254.169.254"), ("organization", "theirs"),
-                  ("user", "alice@example.com")]  # fmt: skip
+        fields = [("prompt", "x"), ("api_base", "http://169.254.169.254"),
+                  ("organization", "theirs"), ("user", "alice@example.com")]  # fmt: skip
         sent = multipart(fields, [("image", quoted, b"\x89PNG")])
         assert post(site, who, "/v1/images/edits", sent).status == 200, name
         body = up.seen[-1].body
@@ -153,7 +165,12 @@ def test_what_is_no_form_is_refused_and_leaves_nothing(
     plain = ("Content-Type", "multipart/form-data")
     cases: list[tuple[bytes, Header | None, int, str]] = [
         (b"{}", ("Content-Type", "application/json"), 415, "unsupported_media_type"),
-        (b"a=b", ("Content-Type", "application/x-www-form-urlencoded"), 415, "unsupported_media_type"),
+        (
+            b"a=b",
+            ("Content-Type", "application/x-www-form-urlencoded"),
+            415,
+            "unsupported_media_type",
+        ),
         (good, plain, 400, "invalid_form"),
         (good, form_type('""'), 400, "invalid_form"),
         (good, form_type("other"), 400, "invalid_form"),
@@ -184,16 +201,17 @@ def test_a_body_that_is_too_large_is_refused_by_its_head_or_where_it_gets_too_la
     for route in CARRIED:
         if route.body is BodyKind.NONE or route.variables:
             continue
-        kind = form_type() if route.body is BodyKind.FORM else ("Content-Type", "application/json")
+        kind = form_type() if route.body is BodyKind.FORM else JSON_TYPE
         length = ("Content-Length", str(route.body_limit + 1))
         with Raw(site) as raw:
             raw.ask(route.method, route.path, [*who.auth.items(), kind, length])
             reply = raw.reply()
             assert (reply.status, reply.error["code"]) == (413, "request_too_large"), route
     with Raw(site) as raw:
-        raw.ask("POST", "/v1/audio/voices",
-                [*who.auth.items(), form_type(), ("Transfer-Encoding", "chunked")], b"")  # fmt: skip
-        raw.send(b"1000\r\n" + multipart([], [("file", "a", b"")])[:-12].ljust(4096, b"a") + b"\r\n")
+        raw.ask("POST", "/v1/audio/voices", [*who.auth.items(), form_type(), CHUNKED], b"")
+        raw.send(
+            b"1000\r\n" + multipart([], [("file", "a", b"")])[:-12].ljust(4096, b"a") + b"\r\n"
+        )
         piece = b"%x\r\n%b\r\n" % (MB, b"a" * MB)
         try:
             for _ in range(40):
@@ -206,6 +224,22 @@ def test_a_body_that_is_too_large_is_refused_by_its_head_or_where_it_gets_too_la
 
 
 @pytest.mark.once
+def test_one_file_may_not_be_larger_than_its_row_says(
+    site: Site, up: FaultServer, supplied: Supply, who: Person
+) -> None:
+    path, most = "/v1/audio/transcriptions", row("POST", "/v1/audio/transcriptions").file_limit
+    fields = [("model", "unlisted")]
+
+    assert post(site, who, path, multipart(fields, [("file", "a", b"a" * most)])).status == 200
+    reply = post(site, who, path, multipart(fields, [("file", "a", b"a" * (most + 1))]))
+
+    assert (reply.status, reply.error["code"]) == (413, "request_too_large")
+    assert reply.error["param"] == "file"
+    assert up.count() == 1
+    nothing_left(site)
+
+
+@pytest.mark.once
 def test_no_form_and_no_large_body_is_read_for_a_stranger(
     site: Site, up: FaultServer, supplied: Supply
 ) -> None:
@@ -214,10 +248,8 @@ def test_no_form_and_no_large_body_is_read_for_a_stranger(
     for route in CARRIED:
         if route.body is BodyKind.NONE or route.variables:
             continue
-        form = route.body is BodyKind.FORM
-        kind = form_type() if form else ("Content-Type", "application/json")
-        framings: list[Header] = [("Transfer-Encoding", "chunked"), ("Content-Length", "65537")]
-        framings += [("Content-Length", "9")] if form else []
+        kind = form_type() if route.body is BodyKind.FORM else JSON_TYPE
+        framings: list[Header] = [CHUNKED, ("Content-Length", "65537")]
         for framing in framings:
             for auth in ([], [forged]):
                 with Raw(site, timeout=5) as raw:
@@ -232,7 +264,8 @@ def test_a_client_that_leaves_in_the_middle_of_a_form_leaves_nothing_behind(
 ) -> None:
     sent = multipart([("purpose", "batch")], [("file", "a", PICTURE)])
     with Raw(site) as raw:
-        raw.ask("POST", "/v1/files", [*who.auth.items(), form_type(), ("Content-Length", str(len(sent)))])  # fmt: skip
+        length = ("Content-Length", str(len(sent)))
+        raw.ask("POST", "/v1/files", [*who.auth.items(), form_type(), length])
         raw.send(sent[:-100])
         assert eventually(lambda: spools(site)), "a form of two megabytes waits on the disk"
         raw.leave()
@@ -245,8 +278,6 @@ def test_a_client_that_leaves_in_the_middle_of_a_form_leaves_nothing_behind(
 def test_a_failing_provider_leaves_no_form_behind_either(
     site: Site, up: FaultServer, supplied: Supply, who: Person
 ) -> None:
-    from tests.upstream import error
-
     up.default = error(500)
     sent = multipart([("purpose", "batch")], [("file", "a", PICTURE)])
 
@@ -263,8 +294,6 @@ def test_a_failing_provider_leaves_no_form_behind_either(
 def test_a_transcription_is_sent_again_whole_to_the_next_key(
     site: Site, up: FaultServer, who: Person
 ) -> None:
-    from tests.upstream import error
-
     with alone():
         supplied = kit.supply(up, keys=2, catch_all=True)
         up.default = Honest(supplied)
@@ -280,9 +309,6 @@ def test_a_transcription_is_sent_again_whole_to_the_next_key(
 def test_array_parameters_of_a_query_arrive_as_they_were_sent(
     site: Site, up: FaultServer, supplied: Supply, who: Person
 ) -> None:
-    from bsod.lib.terms import ObjectKind
-    from tests.proxy.gateway.world import held
-
     id_ = held(who, supplied.key_row(), ObjectKind.RESPONSE)
     path = f"/v1/responses/{id_}/input_items"
     plain = "include[]=a&include[]=b&limit=5&after=x%5B1%5D&order=asc&flag&empty=&a=b=c"

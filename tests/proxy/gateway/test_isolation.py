@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bsod.lib import clock
-from bsod.lib.terms import Modality, ObjectKind, RestReason
+from bsod.lib.terms import ObjectKind, RestReason
 from proxy import service
 from proxy.models import Object, ProviderKey, Rest
 from proxy.pool import bump
@@ -17,11 +17,9 @@ from proxy.route import NAMES, BodyKind, Route
 from tests import kit
 from tests.kit import Person, Site, Supply
 from tests.proxy.gateway.world import (
-    BOUNDARY,
     CARRIED,
     Honest,
     alone,
-    form_type,
     held,
     multipart,
     needs,
@@ -29,7 +27,7 @@ from tests.proxy.gateway.world import (
     row,
 )
 from tests.rawclient import Raw, Reply, once
-from tests.upstream import FaultServer, Gate, Seen, json_reply, sse
+from tests.upstream import FaultServer, Gate, json_reply, sse
 from tests.upstream import Reply as Answer
 
 FILE, JSON_KIND = ObjectKind.FILE, ("Content-Type", "application/json")
@@ -163,9 +161,7 @@ def test_an_object_of_another_kind_is_not_what_the_path_names(shop: Shop) -> Non
     """Her own file is not a thread of hers: the provider would be asked for something else."""
     for route in OWNED:
         ids = shop.named(route)
-        ids[route.variables[0]] = shop.hers(
-            FILE if route.owns is not FILE else ObjectKind.THREAD
-        )
+        ids[route.variables[0]] = shop.hers(FILE if route.owns is not FILE else ObjectKind.THREAD)
         asked = request(route, ids, "unlisted", **needs(route, shop.alice, shop.second))
         refused(asked.send(shop.site, shop.alice), route)
     shop.nothing_said()
@@ -177,7 +173,9 @@ def test_no_list_shows_or_pages_through_what_is_a_strangers(shop: Shop) -> None:
         hers = {shop.hers(route.lists), held(shop.alice, shop.first, route.lists)}
         his = held(shop.bob, shop.first, route.lists)
 
-        shown = {who.account.pk: shop.call(who, "GET", route.path) for who in (shop.alice, shop.bob)}
+        shown = {
+            who.account.pk: shop.call(who, "GET", route.path) for who in (shop.alice, shop.bob)
+        }
         seen = {who: {item["id"] for item in json.loads(reply.body)["data"]}
                 for who, reply in shown.items()}  # fmt: skip
         assert seen == {shop.alice.account.pk: hers, shop.bob.account.pk: {his}}, route
@@ -249,12 +247,12 @@ def test_no_form_field_names_a_strangers_object(shop: Shop) -> None:
 
 def test_no_line_of_a_batch_names_a_strangers_object(shop: Shop) -> None:
     mine, hers = held(shop.bob, shop.second, FILE), shop.hers()
-    line = {"custom_id": "1", "method": "POST", "url": "/v1/responses",
-            "body": {"model": shop.supplied.model, "input": [{"content": [{"file_id": hers}]}]}}  # fmt: skip
+    body = {"model": shop.supplied.model, "input": [{"content": [{"file_id": hers}]}]}
+    line = {"custom_id": "1", "method": "POST", "url": "/v1/responses", "body": body}
     shop.up.on(Answer(body=json.dumps(line).encode()), path_suffix="/content")
 
-    reply = shop.call(shop.bob, "POST", "/v1/batches", {
-        "input_file_id": mine, "endpoint": "/v1/responses", "completion_window": "24h"})  # fmt: skip
+    asked = {"input_file_id": mine, "endpoint": "/v1/responses", "completion_window": "24h"}
+    reply = shop.call(shop.bob, "POST", "/v1/batches", asked)
 
     refused(reply, line)
     assert [seen.path for seen in shop.up.seen] == [f"/v1/files/{mine}/content"]
@@ -267,7 +265,9 @@ def test_no_line_of_a_batch_names_a_strangers_object(shop: Shop) -> None:
 def test_what_lives_on_two_keys_is_not_joined(shop: Shop) -> None:
     one, other = shop.hers(), held(shop.alice, shop.first, FILE)
 
-    reply = shop.call(shop.alice, "POST", "/v1/assistants", {"file_ids": [one, other], "model": "m"})
+    reply = shop.call(
+        shop.alice, "POST", "/v1/assistants", {"file_ids": [one, other], "model": "m"}
+    )
 
     assert (reply.status, reply.error["code"]) == (409, "object_key_mismatch")
     assert reply.error["param"] == "file_ids[1]"
@@ -322,10 +322,11 @@ def test_a_key_that_rests_is_not_replaced_for_what_it_holds(
 ) -> None:
     file = shop.hers()
     rest(shop.second, reason, seconds)
+    naming = {"model": "unlisted", "input": [{"content": [{"file_id": file}]}]}
 
     for method, path, body in (
         ("GET", f"/v1/files/{file}", None), ("GET", f"/v1/files/{file}/content", None),
-        ("POST", "/v1/responses", {"model": "unlisted", "input": [{"content": [{"file_id": file}]}]}),
+        ("POST", "/v1/responses", naming),
     ):  # fmt: skip
         reply = shop.call(shop.alice, method, path, body)
         assert (reply.status, reply.error["code"]) == answer, f"{path} {reply.body!r}"
@@ -345,16 +346,16 @@ def test_what_a_user_makes_goes_where_his_things_are(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_an_id_that_is_somebody_elses_stays_his_and_costs_nothing(
-    shop: Shop, stream: bool
-) -> None:
+def test_an_id_that_is_somebody_elses_stays_his_and_costs_nothing(shop: Shop, stream: bool) -> None:
     shop.hers()
     id_ = held(shop.bob, shop.second, ObjectKind.RESPONSE)
     reply_of = {"id": id_, "object": "response", "status": "completed", "output": [],
                 "usage": {"input_tokens": 5, "output_tokens": 3, "total_tokens": 8}}  # fmt: skip
     created = {"type": "response.created", "response": {**reply_of, "status": "in_progress"}}
     ended = {"type": "response.completed", "response": reply_of}
-    shop.up.default = sse(created, ended, named=True, done=False) if stream else json_reply(reply_of)
+    shop.up.default = (
+        sse(created, ended, named=True, done=False) if stream else json_reply(reply_of)
+    )
 
     reply = shop.call(
         shop.alice, "POST", "/v1/responses", {"model": "unlisted", "input": "Hi", "stream": stream}

@@ -7,7 +7,7 @@ body of each shape must have, and what a provider answers to it.
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +29,7 @@ BOUNDARY = "f0rm"
 MANY_QUERY = "include[]=a&include[]=b&after=x%20y"
 USAGE = {"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8}
 FLOW = {"input_tokens": 5, "output_tokens": 3, "total_tokens": 8}
+_CHOICE = {"index": 0, "text": "Hi", "finish_reason": "stop"}
 _MESSAGE = {"type": "message", "role": "assistant", "content": []}
 BODIES: dict[Shape, dict[str, Any]] = {
     Shape.CHAT: {"messages": [{"role": "user", "content": "Hello"}]},
@@ -44,12 +45,15 @@ BODIES: dict[Shape, dict[str, Any]] = {
     Shape.RUN: {"instructions": "Be kind"},
     Shape.BATCH: {"endpoint": "/v1/chat/completions", "completion_window": "24h"},
     Shape.FINE_TUNING: {"suffix": "mine"},
-    Shape.UPLOAD: {"filename": "a.jsonl", "purpose": "batch", "bytes": 9, "mime_type": "text/jsonl"},
+    Shape.UPLOAD: {"filename": "a.jsonl", "purpose": "batch", "bytes": 9, "mime_type": "text/x"},
     Shape.OBJECT: {"metadata": {"file_id": "a label"}},
 }  # fmt: skip
 # What a call cannot be without, and must be the caller's own.
-NEEDED = {Shape.BATCH: ("input_file_id", ObjectKind.FILE), Shape.FINE_TUNING: ("training_file", ObjectKind.FILE),
-          Shape.RUN: ("assistant_id", ObjectKind.ASSISTANT)}  # fmt: skip
+NEEDED = {
+    Shape.BATCH: ("input_file_id", ObjectKind.FILE),
+    Shape.FINE_TUNING: ("training_file", ObjectKind.FILE),
+    Shape.RUN: ("assistant_id", ObjectKind.ASSISTANT),
+}
 OBJECTS = {
     ObjectKind.COMPLETION: "chat.completion", ObjectKind.RUN: "thread.run",
     ObjectKind.FINE_TUNING_JOB: "fine_tuning.job", ObjectKind.MESSAGE: "thread.message",
@@ -100,6 +104,8 @@ class Request:
 
     route: Route
     path: str
+    sent_to: str
+    """Where a provider is to hear of it."""
     query: str = ""
     headers: list[Header] = field(default_factory=list)
     body: bytes | None = None
@@ -107,6 +113,11 @@ class Request:
     @property
     def target(self) -> str:
         return f"{self.path}?{self.query}" if self.query else self.path
+
+    @property
+    def arrives(self) -> bytes:
+        """The target of the provider's request."""
+        return (f"{self.sent_to}?{self.query}" if self.query else self.sent_to).encode()
 
     def send(self, site: Site, who: Person | None, *headers: Header) -> Reply:
         auth = list(who.auth.items()) if who else []
@@ -116,7 +127,8 @@ class Request:
 
     def begin(self, raw: Raw, who: Person, *headers: Header) -> None:
         """Send it on a connection of one's own, and do not wait."""
-        raw.ask(self.route.method, self.target, [*who.auth.items(), *self.headers, *headers], self.body)  # fmt: skip
+        sent = [*who.auth.items(), *self.headers, *headers]
+        raw.ask(self.route.method, self.target, sent, self.body)
 
 
 def request(
@@ -129,18 +141,21 @@ def request(
     **fields: Any,
 ) -> Request:
     """A request of a row with these ids; `fields` go into its body."""
-    path = VARIABLE.sub(lambda found: ids[found[1]], route.path)
+    path, sent_to = (
+        VARIABLE.sub(lambda found: ids[found[1]], place)
+        for place in (route.path, f"/v1/{route.upstream}")
+    )
     if route.body is BodyKind.NONE:
-        return Request(route, path, query)
+        return Request(route, path, sent_to, query)
     if route.modality and model:
         fields = {"model": model, **fields}
     if route.body is BodyKind.FORM or form:
         body = multipart([(name, str(value).lower() if value is True else value)
                           for name, value in fields.items()])  # fmt: skip
-        return Request(route, path, query, [form_type()], body)
+        return Request(route, path, sent_to, query, [form_type()], body)
     value = {**BODIES[route.shape], **fields}
     kind = ("Content-Type", "application/json")
-    return Request(route, path, query, [kind], json.dumps(value).encode())
+    return Request(route, path, sent_to, query, [kind], json.dumps(value).encode())
 
 
 def form_type(boundary: str = BOUNDARY) -> Header:
@@ -176,7 +191,7 @@ def ids_for(route: Route, who: Person, key: ProviderKey) -> dict[str, str]:
     return ids
 
 
-def needs(route: Route, who: Person, key: ProviderKey) -> dict[str, str]:
+def needs(route: Route, who: Person, key: ProviderKey) -> dict[str, Any]:
     """Fields of a body that must name an object of the caller's."""
     if route.shape not in NEEDED:
         return {}
@@ -229,7 +244,10 @@ class Honest:
         id_ = unique(str(route.creates)) if route.creates else (own or [unique("answer")])[-1]
         self.made += [id_] if route.creates else []
         kind = route.creates or (NAMES.get(route.variables[-1]) if own else None)
-        value: dict[str, Any] = {"id": id_, "object": OBJECTS.get(kind, str(kind)) if kind else "thing"}
+        value: dict[str, Any] = {
+            "id": id_,
+            "object": OBJECTS.get(kind, str(kind)) if kind else "thing",
+        }
         if route.method == "DELETE":
             return {**value, "deleted": True}
         return value | self._rest(route, params)
@@ -241,11 +259,16 @@ class Honest:
             return {"status": "completed", "output": output, "usage": FLOW}
         if route.path.endswith("/complete"):
             file = {"id": unique("file"), "object": "file", "bytes": 9, "purpose": "batch"}
-            return {"id": params["upload_id"], "object": "upload", "status": "completed", "file": file}
+            return {
+                "id": params["upload_id"],
+                "object": "upload",
+                "status": "completed",
+                "file": file,
+            }
         thread = {"thread_id": params.get("thread_id", unique("thread"))}
         rest: dict[Shape, dict[str, Any]] = {
-            Shape.COMPLETION: {"choices": [{"index": 0, "text": "Hi", "finish_reason": "stop"}], "usage": USAGE},
-            Shape.EMBEDDING: {"object": "list", "data": [{"index": 0, "embedding": [0.25]}], "usage": USAGE},
+            Shape.COMPLETION: {"choices": [_CHOICE], "usage": USAGE},
+            Shape.EMBEDDING: {"data": [{"index": 0, "embedding": [0.25]}], "usage": USAGE},
             Shape.MODERATION: {"results": [{"flagged": False}]},
             Shape.IMAGE: {"created": 1, "data": [{"b64_json": "AAAA"}]},
             Shape.TRANSCRIPTION: {"text": "Hello"},
@@ -261,20 +284,28 @@ class Honest:
         if route.shape is Shape.CHAT:
             return chat_stream()
         if route.shape is Shape.COMPLETION:
-            part = {"choices": [{"index": 0, "text": "Hi", "finish_reason": "stop"}]}
-            return sse(part, {"choices": [], "usage": USAGE})
+            return sse({"choices": [_CHOICE]}, {"choices": [], "usage": USAGE})
         if route.shape is Shape.IMAGE:
             return sse({"type": "image_edit.completed", "b64_json": "AA"}, named=True, done=False)
         if route.shape is Shape.TRANSCRIPTION:
-            parts = ({"type": "transcript.text.delta", "delta": "Hi"}, {"type": "transcript.text.done", "text": "Hi"})
+            parts = (
+                {"type": "transcript.text.delta", "delta": "Hi"},
+                {"type": "transcript.text.done", "text": "Hi"},
+            )
             return sse(*parts, named=True, done=False)
         if "thread" in route.path:
-            return sse(*self._run(match(seen.method, seen.target.partition(b"?")[0]).params), done=False)
+            return sse(
+                *self._run(match(seen.method, seen.target.partition(b"?")[0]).params), done=False
+            )
         return sse(*self._response(), named=True, done=False)
 
     def _run(self, params: dict[str, str]) -> list[bytes]:
         thread = params.get("thread_id", unique("thread"))
-        run = {"id": params.get("run_id", unique("run")), "object": "thread.run", "thread_id": thread}
+        run: dict[str, Any] = {
+            "id": params.get("run_id", unique("run")),
+            "object": "thread.run",
+            "thread_id": thread,
+        }
         created, done = {**run, "status": "queued"}, {**run, "status": "completed", "usage": USAGE}
         events = [("thread.run.created", created), ("thread.run.completed", done)]
         said = [f"event: {name}\n".encode() + sse_frame(value) for name, value in events]
@@ -285,6 +316,3 @@ class Honest:
         ended = {**reply, "status": "completed", "usage": FLOW}
         return [{"type": "response.created", "response": reply},
                 {"type": "response.completed", "response": ended}]  # fmt: skip
-
-
-Provide = Callable[..., Supply]
