@@ -18,7 +18,7 @@ from django.utils.translation import override
 from bsod.lib.terms import Bucket, Modality, ObjectKind, Permission
 from proxy.errors import ERRORS, Code
 from proxy.providers.registry import ADAPTERS
-from proxy.route import BodyKind, Plane, ReplyKind, Route
+from proxy.route import BodyKind, Plane, ReplyKind, Route, megabytes
 from proxy.routes import ROUTES
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "api.md"
@@ -115,10 +115,6 @@ def permitted(route: Route) -> str:
 # ---- what goes in and out
 
 
-def megabytes(size: int) -> str:
-    return f"{size // 1_000_000} MB"
-
-
 def takes(route: Route) -> str:
     """The request's body."""
     kinds = {
@@ -128,9 +124,9 @@ def takes(route: Route) -> str:
     }
     if not _has_body(route):
         return _("no body")
-    return _("%(kind)s, up to %(size)s") % {
-        "kind": kinds[route.body], "size": megabytes(route.body_limit)
-    }  # fmt: skip
+    whole, each = _("%(kind)s, up to %(size)s"), _("%(kind)s, a file up to %(size)s")
+    size = megabytes(route.file_limit or route.body_limit)
+    return (each if route.file_limit else whole) % {"kind": kinds[route.body], "size": size}
 
 
 def answers(route: Route) -> str:

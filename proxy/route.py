@@ -31,6 +31,11 @@ NAMES: dict[str, ObjectKind] = {
 }
 
 
+def megabytes(size: int) -> str:
+    """A size as it is told: some limits are counted in powers of two, and are said the same."""
+    return f"{size // 1_048_576 if size % 1_048_576 == 0 else size // 1_000_000} MB"
+
+
 class Plane(StrEnum):
     GATEWAY = "gateway"
     DJANGO = "django"

@@ -27,7 +27,7 @@ from proxy.matching import MODEL
 from proxy.objects import Wanted
 from proxy.providers.outbound import DROPPED as DROPPED
 from proxy.references import form_references, may_refer, references
-from proxy.route import NAMES, VARIABLE, BodyKind, Route
+from proxy.route import NAMES, VARIABLE, BodyKind, Route, megabytes
 
 EARLY = 65_536  # bytes of body that are read before the key has been checked
 _THREAD = 1_000_000  # bytes beyond which parsing leaves the event loop
@@ -197,7 +197,7 @@ def _check_files(form: Form, most: int) -> None:
         if part.size > most:
             raise ApiError(
                 Code.REQUEST_TOO_LARGE,
-                f"The file '{part.name}' is larger than the {most // 1_000_000} MB it may have.",
+                f"The file '{part.name}' is larger than the {megabytes(most)} it may have.",
                 param=part.name,
             )
 

@@ -196,7 +196,7 @@ def nobody(none: NoKey, ticket: Ticket) -> Ended:
 def no_upstream(route: Route, model: str = "") -> ApiError:
     """Nobody here serves it: which kinds of provider could is said by the adapters' own table."""
     kinds = [kind for kind, it in ADAPTERS.items() if route.service and it.serves(route.service)]
-    what = f"the model '{model}'" if model else route.path
+    what = f"{route.path} for the model '{model}'" if model else route.path
     return ApiError(
         Code.NO_UPSTREAM,
         f"No provider here serves {what} just now. Kinds that could: {', '.join(sorted(kinds))}.",

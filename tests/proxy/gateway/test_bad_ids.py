@@ -11,7 +11,7 @@ from proxy.route import NAMES, VARIABLE, Route
 from proxy.routes import ROUTES
 from tests import kit
 from tests.kit import Person, Site
-from tests.proxy.gateway.world import CARRIED, Honest, alone, held, request
+from tests.proxy.gateway.world import CARRIED, Honest, alone, held, operator, request
 from tests.rawclient import Raw, Reply, once
 from tests.upstream import FaultServer
 
@@ -34,7 +34,7 @@ def caller(site: Site, up: FaultServer) -> Iterator[Person]:
         supplied = kit.supply(up, catch_all=True)
         up.default = Honest(supplied)
         # Not even an operator, whose unknown ids do go to a provider, gets one of these there.
-        yield kit.person("caller", admin=True, unlimited=True, operator=True)
+        yield operator()
     assert up.seen == []
     assert up.connections == 0
 

@@ -22,6 +22,7 @@ from tests.proxy.gateway.world import (
     alone,
     ids_for,
     needs,
+    operator,
     request,
     row,
 )
@@ -61,7 +62,7 @@ class Caller:
         self.key = self.supplied.key_row()
         self.person = kit.person("caller", unlimited=True)
         # Only an operator's lists are the provider's own.
-        self.operator = kit.person("operator", admin=True, unlimited=True, operator=True)
+        self.operator = operator()
         self.provider = up.default = Honest(self.supplied)
 
     def who(self, route: Route) -> Person:

@@ -23,6 +23,7 @@ from tests.proxy.gateway.world import (
     held,
     multipart,
     needs,
+    operator,
     request,
     row,
 )
@@ -425,13 +426,12 @@ def test_an_id_in_a_stream_is_taken_down_before_anybody_sees_it(shop: Shop) -> N
 
 
 def test_an_operator_reaches_everything_and_what_nobody_here_has_made(shop: Shop) -> None:
-    operator = kit.person("operator", admin=True, unlimited=True, operator=True)
-    file, unknown = shop.hers(), kit.unique("file")
+    boss, file, unknown = operator(), shop.hers(), kit.unique("file")
 
-    assert shop.call(operator, "GET", f"/v1/files/{file}").status == 200
-    assert shop.call(operator, "GET", f"/v1/files/{unknown}").status == 200
+    assert shop.call(boss, "GET", f"/v1/files/{file}").status == 200
+    assert shop.call(boss, "GET", f"/v1/files/{unknown}").status == 200
     rest(shop.first, RestReason.FAILURES, None)
-    assert shop.call(operator, "GET", f"/v1/files/{unknown}").status == 200
+    assert shop.call(boss, "GET", f"/v1/files/{unknown}").status == 200
     keys = shop.supplied.keys
     assert [seen.key for seen in shop.up.seen] == [keys[1], keys[0], keys[1]]
     # What he has looked at is not his for that.

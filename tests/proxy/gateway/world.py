@@ -9,6 +9,7 @@ import contextlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from bsod.lib import clock
@@ -18,7 +19,7 @@ from proxy.models import Object, Provider, ProviderKey
 from proxy.pool import bump
 from proxy.route import NAMES, VARIABLE, BodyKind, ReplyKind, Route
 from proxy.routes import ROUTES
-from tests.kit import Person, Site, Supply, unique
+from tests.kit import Person, Site, Supply, person, unique
 from tests.rawclient import Header, Raw, Reply, once
 from tests.upstream import Reply as Answer
 from tests.upstream import Seen, chat, chat_stream, json_reply, models, sse, sse_frame
@@ -89,6 +90,12 @@ def held(
         upstream_id=id_ or unique(str(kind)), data=data,
     )  # fmt: skip
     return made.upstream_id
+
+
+@cache
+def operator() -> Person:
+    """One for all tests: nothing is his, and a password takes its time."""
+    return person("operator", admin=True, unlimited=True, operator=True)
 
 
 def row(method: str, path: str) -> Route:
