@@ -16,7 +16,7 @@ function search() {
     const own = [...section.querySelectorAll("article")];
     section.hidden = own.length > 0 && own.every((card) => card.hidden);
   }
-  found.textContent = hits ? (words.length ? `${hits} / ${cards.length}` : "") : found.dataset.none;
+  found.textContent = hits ? (words.length ? `${found.dataset.some}${hits} / ${cards.length}` : "") : found.dataset.none;
 }
 
 // A link to a card must lead to it, whatever the search has hidden.

@@ -177,7 +177,8 @@ def test_the_search_finds_a_route_as_one_types(site: Site, page: Page) -> None:
     expected = {docs.name(r) for r in ROUTES if "cancel" in r.path and "batch" in r.path}
     assert set(found) == expected
     assert (
-        page.js("document.getElementById('found').textContent") == f"{len(found)} / {len(ROUTES)}"
+        page.js("document.getElementById('found').textContent")
+        == f"Routes found: {len(found)} / {len(ROUTES)}"
     )
     page.type(" zzz")
     assert page.js(f"{SEEN}.length") == 0
