@@ -57,7 +57,9 @@ def test_no_form_of_a_path_reaches_a_route_it_does_not_spell(path: str) -> None:
     for method in ("GET", "POST", "DELETE", "OPTIONS"):
         found = match(method, path.encode())
         if path == "/v1/models/":
-            assert not found.route or found.route.path == "/v1/models"  # the list itself, with its slash
+            assert (
+                not found.route or found.route.path == "/v1/models"
+            )  # the list itself, with its slash
         else:
             assert found == Match(None), path
 
