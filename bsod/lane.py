@@ -25,7 +25,7 @@ from proxy.gateway.call import EARLY
 from proxy.gateway.exchange import reset, too_large
 from proxy.gateway.head import Head, Headers, read_head
 from proxy.gateway.plane import Gateway
-from proxy.route import Close, Plane, Route
+from proxy.route import BodyKind, Close, Plane, Route
 
 MOST_HEAD = 16_384  # bytes of a plain head
 MOST_HEADERS = 100  # as gunicorn has it
@@ -324,6 +324,8 @@ def _understand(head: bytes, peer: str) -> _Plan | None:
         return None
     if found.route.plane is not Plane.GATEWAY or found.route.close is Close.FREE:
         return None
+    if found.route.body is not BodyKind.JSON:
+        return None  # no byte of a form is taken before its key is known to be good
     headers = [_pair(line) for line in plain[2].split(b"\r\n")[:-1]]
     if len(headers) >= MOST_HEADERS or any(_odd(*header) for header in headers):
         return None

@@ -222,7 +222,8 @@ class FaultServer:
 
 
 def _bound(port: int) -> socket.socket:
-    taken = socket.socket()
+    # With its protocol named: asyncio knows it for TCP then, and sends small answers at once.
+    taken = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     taken.bind(("127.0.0.1", port))
     return taken

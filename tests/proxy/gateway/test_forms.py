@@ -7,10 +7,12 @@ from collections.abc import Iterator
 import pytest
 from django.conf import settings
 
+from accounts.keys.tokens import mint
 from bsod.lib.terms import Modality, ObjectKind
 from proxy.route import BodyKind
 from tests import kit
 from tests.kit import Person, Site, Supply, eventually
+from tests.proxy.gateway.conftest import ODD
 from tests.proxy.gateway.world import (
     BOUNDARY,
     CARRIED,
@@ -51,6 +53,11 @@ def post(site: Site, who: Person | None, path: str, body: bytes, *more: Header,
          kind: Header | None = None) -> Reply:  # fmt: skip
     auth = list(who.auth.items()) if who else []
     return once(site, "POST", path, [*auth, kind or form_type(), *more], body)
+
+
+def unknown() -> Header:
+    """A key as we make them, that nobody has."""
+    return ("Authorization", f"Bearer {mint()[0]}")
 
 
 def spools(site: Site) -> list[str]:
@@ -244,18 +251,28 @@ def test_no_form_and_no_large_body_is_read_for_a_stranger(
     site: Site, up: FaultServer, supplied: Supply
 ) -> None:
     """He is answered while the body is still to come."""
-    forged = ("Authorization", "Bearer bsod-" + "A" * 59)
     for route in CARRIED:
         if route.body is BodyKind.NONE or route.variables:
             continue
         kind = form_type() if route.body is BodyKind.FORM else JSON_TYPE
         framings: list[Header] = [CHUNKED, ("Content-Length", "65537")]
         for framing in framings:
-            for auth in ([], [forged]):
+            for auth in ([], [unknown()]):
                 with Raw(site, timeout=5) as raw:
                     raw.ask(route.method, route.path, [*auth, kind, framing])
                     reply = raw.reply()
                     assert (reply.status, reply.error["code"]) == (401, "invalid_api_key"), route
+
+
+@pytest.mark.once
+def test_not_even_a_small_form_is_read_for_a_stranger(
+    site: Site, up: FaultServer, supplied: Supply
+) -> None:
+    for route in FORM_ROWS:
+        with Raw(site, timeout=5) as raw:
+            raw.ask("POST", route.path, [ODD, unknown(), form_type(), ("Content-Length", "9")])
+            assert raw.reply().status == 401, route
+            assert raw.over()  # what he would still send is not the next request
 
 
 @pytest.mark.once

@@ -2,9 +2,8 @@
 no such thing, and no provider hears of it."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
@@ -13,100 +12,21 @@ from bsod.lib.terms import ObjectKind, RestReason
 from proxy import service
 from proxy.models import Object, ProviderKey, Rest
 from proxy.pool import bump
-from proxy.route import NAMES, BodyKind, Route
+from proxy.route import NAMES
 from tests import kit
-from tests.kit import Person, Site, Supply
-from tests.proxy.gateway.world import (
-    CARRIED,
-    Honest,
-    alone,
-    held,
-    multipart,
-    needs,
-    operator,
-    request,
-    row,
-)
-from tests.rawclient import Raw, Reply, once
+from tests.kit import Site
+from tests.proxy.gateway.shop import FILE, Shop, refused
+from tests.proxy.gateway.world import CARRIED, alone, held, needs, operator, request, row
+from tests.rawclient import Raw
 from tests.upstream import FaultServer, Gate, json_reply, sse
-from tests.upstream import Reply as Answer
 
-FILE, JSON_KIND = ObjectKind.FILE, ("Content-Type", "application/json")
 OWNED = [route for route in CARRIED if route.owns]
-# Every way of naming an object in a body that is not simply a field `*_id`.
-FORMS: dict[str, Callable[[str], dict[str, Any]]] = {
-    "previous_response_id": lambda id_: {"previous_response_id": id_},
-    "ids": lambda id_: {"file_ids": ["", id_]},
-    "conversation": lambda id_: {"conversation": id_},
-    "conversation.id": lambda id_: {"conversation": {"id": id_}},
-    "container": lambda id_: {"tools": [{"type": "code_interpreter", "container": id_}]},
-    "container.file_ids": lambda id_: {"tools": [{"container": {"file_ids": [id_]}}]},
-    "prompt.id": lambda id_: {"prompt": {"id": id_}},
-    "training_file": lambda id_: {"training_file": id_},
-    "validation_file": lambda id_: {"validation_file": id_},
-    "item_reference": lambda id_: {"input": [{"type": "item_reference", "id": id_}]},
-    "item without type": lambda id_: {"input": [{"id": id_}]},
-    "image_file": lambda id_: {"messages": [{"content": [{"image_file": {"file_id": id_}}]}]},
-    "file": lambda id_: {"input": [{"content": [{"type": "input_file", "file_id": id_}]}]},
-    "attachments": lambda id_: {"messages": [{"attachments": [{"file_id": id_}]}]},
-    "tool_resources": lambda id_: {"tool_resources": {"file_search": {"vector_store_ids": [id_]}}},
-    "thread": lambda id_: {"thread": {"messages": [{"attachments": [{"file_id": id_}]}]}},
-    "deep": lambda id_: {"a": [[{"b": {"c_id": id_}}]]},
-    "voice": lambda id_: {"voice": {"id": id_}},
-    "video": lambda id_: {"video": {"id": id_}},
-    "characters": lambda id_: {"characters": [{"id": id_}]},
-    "unknown field": lambda id_: {"brand_new_thing_id": id_},
-    "fine-tuned grader": lambda id_: {"grader": {"model": f"ft:{id_}"}},
-}  # fmt: skip
-FIELDS = ("file_id", "file_ids[]", "character_ids[]", "input_reference[file_id]", "video[id]",
-          "consent", "characters[0][id]")  # fmt: skip
-
-
-class Shop:
-    """One provider with two keys; alice keeps her things on the second, bob is a stranger."""
-
-    def __init__(self, site: Site, up: FaultServer) -> None:
-        self.site, self.up = site, up
-        self.supplied: Supply = kit.supply(up, keys=2, catch_all=True)
-        self.first, self.second = self.supplied.key_row(0), self.supplied.key_row(1)
-        self.alice = kit.person("alice", unlimited=True)
-        self.bob = kit.person("bob", unlimited=True)
-        self.provider = up.default = Honest(self.supplied)
-
-    @property
-    def secret(self) -> str:
-        """The provider key that holds alice's things."""
-        return self.supplied.keys[1]
-
-    def hers(self, kind: ObjectKind = FILE, **data: Any) -> str:
-        return held(self.alice, self.second, kind, **data)
-
-    def named(self, route: Route) -> dict[str, str]:
-        """Ids of a path, each of an object of hers."""
-        return {
-            name: self.hers(NAMES[name]) if name in NAMES else kit.unique(name)
-            for name in route.variables
-        }
-
-    def call(self, who: Person, method: str, path: str, body: Any = None) -> Reply:
-        auth = list(who.auth.items())
-        if body is None:
-            return once(self.site, method, path, auth)
-        return once(self.site, method, path, [*auth, JSON_KIND], json.dumps(body).encode())
-
-    def nothing_said(self) -> None:
-        """No provider has been asked anything since the last look."""
-        assert self.up.seen == []
 
 
 @pytest.fixture
 def shop(site: Site, up: FaultServer) -> Iterator[Shop]:
     with alone():
         yield Shop(site, up)
-
-
-def refused(reply: Reply, what: object) -> None:
-    assert (reply.status, reply.error["code"]) == (404, "not_found"), f"{what}: {reply.body!r}"
 
 
 # ---- every row with an object
@@ -190,74 +110,6 @@ def test_no_list_shows_or_pages_through_what_is_a_strangers(shop: Shop) -> None:
     upload = shop.hers(ObjectKind.UPLOAD, status="pending")
     assert upload.encode() not in shop.call(shop.bob, "GET", "/v1/uploads").body
     shop.nothing_said()
-
-
-# ---- ids in bodies
-
-
-@pytest.mark.once
-def test_no_body_names_a_strangers_object_in_any_row(shop: Shop) -> None:
-    """Every row that takes JSON, with one form after the other."""
-    rows = [r for r in CARRIED if r.body in (BodyKind.JSON, BodyKind.EITHER)]
-    forms = list(FORMS.values())
-    for number, route in enumerate(rows):
-        ids = {n: held(shop.bob, shop.second, NAMES.get(n, FILE)) for n in route.variables}
-        for form in (forms[number % len(forms)], FORMS["ids"]):
-            fields = needs(route, shop.bob, shop.second) | form(shop.hers())
-            refused(request(route, ids, "unlisted", **fields).send(shop.site, shop.bob), route)
-    shop.nothing_said()
-
-
-@pytest.mark.once
-@pytest.mark.parametrize("path", ["/v1/responses", "/v1/assistants", "/v1/threads/runs"])
-def test_no_form_of_a_reference_gets_a_strangers_object(shop: Shop, path: str) -> None:
-    file = shop.hers()
-    tuned = held(shop.alice, shop.second, ObjectKind.MODEL, f"ft:{file}")
-    for name, form in FORMS.items():
-        body = {"model": "unlisted", "input": "Hi", **form(file)}
-        reply = shop.call(shop.bob, "POST", path, body)
-
-        refused(reply, name)
-        assert reply.error["param"], name
-        assert file in reply.error["message"] or tuned in reply.error["message"], name
-    shop.nothing_said()
-
-
-@pytest.mark.once
-def test_a_label_is_no_reference(shop: Shop) -> None:
-    file = shop.hers()
-    body = {"model": "unlisted", "input": [{"type": "function_call_output", "call_id": file,
-            "output": "1"}], "metadata": {"file_id": file}}  # fmt: skip
-
-    assert shop.call(shop.bob, "POST", "/v1/responses", body).status == 200
-    assert shop.up.count() == 1
-
-
-@pytest.mark.once
-def test_no_form_field_names_a_strangers_object(shop: Shop) -> None:
-    file = shop.hers()
-    rows = [route for route in CARRIED if route.body in (BodyKind.FORM, BodyKind.EITHER)]
-    for route in rows:
-        ids = {n: held(shop.bob, shop.second, NAMES.get(n, FILE)) for n in route.variables}
-        for name in FIELDS:
-            asked = request(route, ids, "unlisted", form=True)
-            asked.body = multipart([("model", "unlisted"), (name, file)])
-            refused(asked.send(shop.site, shop.bob), (route, name))
-    shop.nothing_said()
-
-
-def test_no_line_of_a_batch_names_a_strangers_object(shop: Shop) -> None:
-    mine, hers = held(shop.bob, shop.second, FILE), shop.hers()
-    body = {"model": shop.supplied.model, "input": [{"content": [{"file_id": hers}]}]}
-    line = {"custom_id": "1", "method": "POST", "url": "/v1/responses", "body": body}
-    shop.up.on(Answer(body=json.dumps(line).encode()), path_suffix="/content")
-
-    asked = {"input_file_id": mine, "endpoint": "/v1/responses", "completion_window": "24h"}
-    reply = shop.call(shop.bob, "POST", "/v1/batches", asked)
-
-    refused(reply, line)
-    assert [seen.path for seen in shop.up.seen] == [f"/v1/files/{mine}/content"]
-    assert shop.bob.entries() == []
 
 
 # ---- keys
