@@ -32,6 +32,9 @@ _CLOSED = (
     "usage_source", "end_reason", "status", "attempts", "provider_key", "latency_ms",
     "first_byte_ms", "closed_at",
 )  # fmt: skip
+_HANDED = (
+    "process", "expires_at", "status", "attempts", "provider_key", "latency_ms", "first_byte_ms"
+)  # fmt: skip
 _ENTRY = (
     "id", "state", "account", "api_key", "owner", "model", "bucket", "day", "estimate", "amount",
     "shortfall", "legs", "created_at",
@@ -185,16 +188,32 @@ def _sql_close(rows: int) -> str:
     return f"{sql.update(Entry, _CLOSED, rows)} AND {sql.column(Entry, 'state')} = 'open'"
 
 
-def hand_over(cursor: sql.Cursor, entries: Collection[tuple[str, datetime]]) -> None:
-    """Open entries that are a job's from now on, each until its time is over. Raises NotOpen."""
-    for id_, expires_at in entries:
+@dataclass(frozen=True, slots=True)
+class HandedOver:
+    """An open entry that is a job's from now on, until its time is over, and what is known of the
+    call that has begun it."""
+
+    id: str
+    expires_at: datetime
+    status: int
+    attempts: int
+    provider_key: int
+    latency_ms: int
+    first_byte_ms: int | None
+
+
+def hand_over(cursor: sql.Cursor, entries: Collection[HandedOver]) -> None:
+    """Take entries from their process. Raises NotOpen."""
+    for entry in entries:
         cursor.execute(
-            f"{sql.update(Entry, ('process', 'expires_at'))} "
-            f"AND {sql.column(Entry, 'state')} = 'open'",
-            (None, sql.stamp(expires_at), id_),
-        )
+            f"{sql.update(Entry, _HANDED)} AND {sql.column(Entry, 'state')} = 'open'",
+            (
+                None, sql.stamp(entry.expires_at), entry.status, entry.attempts,
+                entry.provider_key, entry.latency_ms, entry.first_byte_ms, entry.id,
+            ),
+        )  # fmt: skip
         if cursor.rowcount != 1:
-            raise NotOpen(id_)
+            raise NotOpen(entry.id)
 
 
 def open_calls(cursor: sql.Cursor, accounts: Collection[int]) -> dict[tuple[int, int], int]:

@@ -11,14 +11,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from django.conf import settings
-
 from bsod.lib import clock
-from bsod.lib.multipart import BadForm, Form, FormReader, FormTooLarge
-from bsod.lib.spool import Spool
 from bsod.lib.terms import Shape
-from proxy.errors import ApiError, Code, invalid
-from proxy.gateway import reading
+from proxy.errors import ApiError, Code
+from proxy.gateway import forms, reading
 from proxy.gateway.exchange import Exchange, too_large
 from proxy.gateway.head import Head
 from proxy.gateway.journey import Call, Caller
@@ -27,7 +23,7 @@ from proxy.matching import MODEL
 from proxy.objects import Wanted
 from proxy.providers.outbound import DROPPED as DROPPED
 from proxy.references import form_references, may_refer, references
-from proxy.route import NAMES, VARIABLE, BodyKind, Route, megabytes
+from proxy.route import NAMES, VARIABLE, BodyKind, Route
 
 EARLY = 65_536  # bytes of body that are read before the key has been checked
 _THREAD = 1_000_000  # bytes beyond which parsing leaves the event loop
@@ -154,52 +150,14 @@ def understand(base: Call, raw: bytes) -> Call:
 
 async def _read_form(base: Call, exchange: Exchange, head: Head) -> Call:
     """A form: into the spool as it comes, then its plain fields like a body's."""
-    spool = Spool(settings.DATA_DIR / "tmp")
-    try:
-        reader = FormReader(head.content_type, spool)
-        async for piece in exchange.pieces(base.route.body_limit):
-            reader.feed(piece)
-        form = reader.finish()
-        fields = form.fields()
-        body = reading.form_values(fields)
-    except BadForm as error:
-        spool.close()
-        raise ApiError(Code.INVALID_FORM, str(error)) from None
-    except FormTooLarge as error:
-        spool.close()
-        raise ApiError(Code.REQUEST_TOO_LARGE, str(error)) from None
-    except OSError:
-        spool.close()
-        raise ApiError(
-            Code.QUOTA_UNAVAILABLE, "There is no room for the body just now.", retry_after=30
-        ) from None
-    except BaseException:
-        spool.close()
-        raise
+    form, spool, fields = await forms.take(exchange, head.content_type, base.route)
     base = replace(base, form=form, spool=spool)
     try:
-        _check_files(form, base.route.file_limit)
         found = form_references(fields)
         wanted = base.wanted + tuple(Wanted(item.id, None, item.param) for item in found)
-        return _with(base, body, wanted)
+        return _with(base, reading.form_values(fields), wanted)
     except ApiError as fault:
         return replace(base, fault=fault)
-
-
-# Files of one name, as many as one likes; everything else is there once.
-_MANY = ("image", "image[]")
-
-
-def _check_files(form: Form, most: int) -> None:
-    for part in form.files:
-        if part.name in form.repeated and part.name not in _MANY and not part.name.endswith("[]"):
-            raise invalid(part.name, f"The file '{part.name}' appears twice.")
-        if part.size > most:
-            raise ApiError(
-                Code.REQUEST_TOO_LARGE,
-                f"The file '{part.name}' is larger than the {megabytes(most)} it may have.",
-                param=part.name,
-            )
 
 
 def _with(base: Call, body: dict[str, Any], wanted: tuple[Wanted, ...]) -> Call:

@@ -95,10 +95,7 @@ def hand_over(batch: State) -> None:
     """Entries whose calls have begun something: the job's from now on, not the process's."""
     if not batch.handed:
         return
-    ledger.hand_over(
-        batch.cursor,
-        [(entry.id, op.begun.expires_at) for entry, op in batch.handed if op.begun],
-    )
+    ledger.hand_over(batch.cursor, [_handed(entry.id, op) for entry, op in batch.handed])
     Job.objects.bulk_create(
         Job(
             entry=entry.id,
@@ -114,3 +111,13 @@ def hand_over(batch: State) -> None:
         for entry, op in batch.handed
         if op.begun
     )
+
+
+def _handed(entry: str, op: Closing) -> ledger.HandedOver:
+    assert op.begun, "what was handed over has begun something"
+    outcome, began = op.outcome, op.ticket.call.began
+    first = outcome.first_byte
+    return ledger.HandedOver(
+        entry, op.begun.expires_at, op.status, len(outcome.attempts), outcome.attempts[-1].key,
+        op.latency_ms, None if first is None else round((first - began) * 1000),
+    )  # fmt: skip

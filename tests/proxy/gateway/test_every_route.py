@@ -151,6 +151,8 @@ def _check_ledger(caller: Caller, route: Route, reply: Reply, name: str) -> None
     assert bool(job) is (route.close is Close.JOB), name
     if job and entry:
         assert (entry.state, job.upstream_id) == ("open", json.loads(reply.body)["id"]), name
+        assert (entry.process, entry.status, entry.attempts) == (None, 200, 1), name
+        assert entry.provider_key == caller.key.pk, name
     elif entry:
         assert (entry.state, entry.end_reason) == ("settled", "completed"), name
 
