@@ -130,7 +130,7 @@ def test_a_bad_value_is_a_bad_request_that_names_it(plain: OpenAI, supplied: Sup
 
 def test_a_wrong_method_is_json_that_says_which_is_right(plain: OpenAI) -> None:
     with pytest.raises(openai.APIStatusError) as raised:
-        plain.get("/chat/completions", cast_to=object)
+        plain.get("/embeddings", cast_to=object)
     assert raised.value.status_code == 405
     assert raised.value.response.headers["allow"] == "OPTIONS, POST"
     assert raised.value.body == {

@@ -11,16 +11,24 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
+from bsod.lib import clock
+from proxy.gateway.jobs import poll_due
+from proxy.models import Job
 from quotas import meter
 from quotas.models import Balance, Entry
 from tests import kit
 from tests.kit import Person, Supply
-from tests.upstream import Reply, chat, chat_stream, models
+from tests.upstream import Reply, chat, chat_stream, json_reply, models, sse
 from tests.upstream.seen import Seen
 
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
+
 LIMIT = 60  # output tokens each call asks for
+OTHERS = 0.2  # share of calls that are no chat
 
 
 @dataclass(frozen=True)
@@ -41,7 +49,12 @@ def varied(supplied: Supply, seed: int = 1, pause: float = 0.0) -> None:
 
     def answer(seen: Seen) -> Reply:
         if seen.method == "GET":
-            return models([supplied.model])
+            if "/responses/" not in seen.path:
+                return models([supplied.model])
+            name = seen.path.rpartition("/")[2]
+            return json_reply(response(name, "completed"))
+        if seen.path.endswith("/responses"):
+            return _respond(seen, dice)
         prompt, completion = dice.randint(1, 20), dice.randint(1, 40)
         usage = {"prompt_tokens": prompt, "completion_tokens": completion}
         if seen.json.get("stream"):
@@ -50,6 +63,33 @@ def varied(supplied: Supply, seed: int = 1, pause: float = 0.0) -> None:
         return chat("word", **usage).but(delay_headers=pause)
 
     supplied.up.default = answer
+
+
+def _respond(seen: Seen, dice: random.Random) -> Reply:
+    """A stored response: streamed, or begun in the background."""
+    name = f"resp_{dice.randint(1, 20)}_{dice.randint(1, 40)}_{dice.getrandbits(80):x}"
+    if seen.json.get("background"):
+        return json_reply(response(name, "queued"))
+    events = [
+        {"type": "response.created", "response": response(name, "in_progress")},
+        {"type": "response.output_text.delta", "delta": "word"},
+        {"type": "response.completed", "response": response(name, "completed")},
+    ]
+    return sse(*events, named=True, done=False)
+
+
+def response(name: str, status: str) -> dict[str, Any]:
+    """A response whose id says what it has used, when it has ended."""
+    found: dict[str, Any] = {"id": name, "object": "response", "status": status, "output": []}
+    if status == "completed":
+        used, total = used_by(name), sum(used_by(name))
+        found["usage"] = {"input_tokens": used[0], "output_tokens": used[1], "total_tokens": total}
+    return found
+
+
+def used_by(name: str) -> tuple[int, int]:
+    _, prompt, completion, _ = name.split("_")
+    return int(prompt), int(completion)
 
 
 class Client(threading.Thread):
@@ -83,11 +123,9 @@ class Client(threading.Thread):
             self._turn += 1
             self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
         who, stream = dice.choice(load.people), dice.random() < load.streams
-        body: dict[str, Any] = kit.ask(load.supplied, max_tokens=LIMIT)
-        if stream:
-            body |= {"stream": True, "stream_options": {"include_usage": True}}
+        path, body = self._call(stream)
         headers = {**who.auth, "Content-Type": "application/json"}
-        self._connection.request("POST", "/v1/chat/completions", json.dumps(body), headers)
+        self._connection.request("POST", path, json.dumps(body), headers)
         response = self._connection.getresponse()
         name = response.headers["x-request-id"]
         if stream and dice.random() < load.leaving:
@@ -101,14 +139,31 @@ class Client(threading.Thread):
             return Told(name, response.status, False, None)
         return understood(name, response.status, data)
 
+    def _call(self, stream: bool) -> tuple[str, dict[str, Any]]:
+        """Mostly chat; now and then a response that is stored, streamed or in the background."""
+        body: dict[str, Any] = kit.ask(self._load.supplied, max_tokens=LIMIT)
+        if self._dice.random() < OTHERS:
+            asked = {"model": body["model"], "input": "Hello", "max_output_tokens": LIMIT}
+            return "/v1/responses", {**asked, "stream" if stream else "background": True}
+        if stream:
+            body |= {"stream": True, "stream_options": {"include_usage": True}}
+        return "/v1/chat/completions", body
+
 
 def understood(name: str, status: int, data: bytes) -> Told:
-    if not data.startswith(b"data:") and not data.startswith(b":"):
+    if not data.startswith((b"data:", b"event:", b":")):
         body = json.loads(data)
         if status != 200:
             return Told(name, status, True, None, body["error"]["code"])
+        if body["object"] == "response":
+            return Told(name, status, True, sum(used_by(body["id"])))
         return Told(name, status, True, body["usage"]["total_tokens"])
     events = [line[6:] for line in data.split(b"\n") if line.startswith(b"data: ")]
+    if events and b'"response.' in events[0]:
+        ended = json.loads(events[-1])
+        whole = ended.get("type") == "response.completed"
+        used = sum(used_by(ended["response"]["id"])) if whole else None
+        return Told(name, status, whole, used)
     usage = [json.loads(event) for event in events if b'"total_tokens"' in event]
     tokens = usage[-1]["usage"]["total_tokens"] if usage else None
     return Told(name, status, events[-1:] == [b"[DONE]"], tokens)
@@ -164,7 +219,7 @@ def findings(load: Load, seconds: float = 15.0) -> list[str]:
     """Everything the ledger and the clients do not agree on, once all calls are closed."""
     accounts = [who.account.pk for who in load.people]
     calls = Entry.objects.filter(account__in=accounts, kind="call")
-    kit.eventually(lambda: not calls.filter(state="open").exists(), seconds, 0.1)
+    kit.eventually(lambda: _all_closed(calls), seconds, 0.1)
     entries = {entry.pk: entry for entry in calls}
     found = [f"{e.pk} is still open" for e in entries.values() if e.state == "open"]
     for told in load.told:
@@ -175,6 +230,14 @@ def findings(load: Load, seconds: float = 15.0) -> list[str]:
         if count > 1:
             found.append(f"{name} was answered {count} times")
     return found + [fault for account in accounts for fault in _sums(account)]
+
+
+def _all_closed(calls: "QuerySet[Entry]") -> bool:
+    """Whether nothing is open any more; what goes on in the background is looked at."""
+    jobs = Job.objects.filter(pk__in=calls.filter(state="open").values("pk"))
+    if jobs.update(next_at=clock.now() - timedelta(minutes=1)):
+        poll_due(clock.now())
+    return not calls.filter(state="open").exists()
 
 
 def _fault(told: Told, entry: Entry | None) -> str | None:

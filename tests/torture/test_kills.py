@@ -41,6 +41,6 @@ def test_a_database_that_goes_away_loses_nothing(database: None, dice: random.Ra
 def test_every_kind_of_step_has_its_kill_points() -> None:
     names = {point.name for point in all_points(random.Random(1))}
     assert names >= {
-        "read", "admit", "relay", "close", "finish", "batch", "commit",
+        "read", "admit", "record", "relay", "close", "finish", "batch", "commit",
         "register", "bury", "close_orphans", "close_expired", "leave",
     }  # fmt: skip

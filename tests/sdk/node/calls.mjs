@@ -52,7 +52,7 @@ const calls = {
     for await (const model of client.models.list()) ids.push(model.id);
     return { ids, one: (await client.models.retrieve(asked.model)).id };
   },
-  method: () => client.get('/chat/completions'),
+  method: () => client.get('/embeddings'),
 };
 
 const result = {};
