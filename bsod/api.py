@@ -87,6 +87,14 @@ class KeyView(APIView):
     authentication_classes = [BearerAuthentication]
     content_negotiation_class = AlwaysJson
 
+    def finalize_response(
+        self, request: Request, response: Response, *args: Any, **kwargs: Any
+    ) -> Response:
+        """What an account has is nobody's to keep."""
+        answer = super().finalize_response(request, response, *args, **kwargs)
+        answer["Cache-Control"] = "no-store"
+        return answer
+
 
 class Balance(KeyView):
     """`GET /balance/`: what the key has left, as it is enforced."""

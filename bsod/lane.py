@@ -17,7 +17,7 @@ from hashlib import blake2b
 from http import HTTPStatus
 from typing import Any, cast
 
-from bsod.lib import ids
+from bsod.lib import clock, ids
 from proxy import matching
 from proxy.errors import ApiError
 from proxy.gateway.app import serve
@@ -241,7 +241,7 @@ class LaneExchange:
     query = b""  # a plain path has none
 
     def __init__(self, lane: Lane, head: Head, body: bytes) -> None:
-        self.id = ids.ulid()
+        self.id, self.began = ids.ulid(), clock.monotonic()
         self.length: int | None = len(body)
         self.started = False
         self._lane, self._head, self._body = lane, head, body

@@ -7,6 +7,7 @@ from django.views.generic import RedirectView
 from bsod.api import Balance
 from bsod.console.docs import reference
 from bsod.throttle import AdminLogin
+from bsod.usage import Usage
 
 urlpatterns = [
     path("", RedirectView.as_view(url="/admin/")),
@@ -14,5 +15,6 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("balance/", Balance.as_view()),
     path("key-info/", Balance.as_view()),
+    path("usage/", Usage.as_view()),
     path("docs/api/", reference),
 ]

@@ -17,6 +17,7 @@ from django.utils.translation import override
 
 from bsod.lib.terms import Bucket, Modality, ObjectKind, Permission
 from proxy.errors import ERRORS, Code
+from proxy.matching import OWN
 from proxy.providers.registry import ADAPTERS
 from proxy.route import BodyKind, Plane, ReplyKind, Route, megabytes
 from proxy.routes import ROUTES
@@ -135,6 +136,8 @@ def answers(route: Route) -> str:
         return _("the bytes as they are; Range is passed on")
     if route.reply is ReplyKind.JSON:
         return "JSON"
+    if route.reply is ReplyKind.TABLE:
+        return _("JSON, or CSV with ?format=csv")
     how = "?stream=true" if route.method == "GET" else '"stream": true'
     return _("JSON, or server-sent events with %(how)s") % {"how": how}
 
@@ -184,7 +187,13 @@ def _json(route: Route) -> bool:
 
 def _names_objects(route: Route) -> bool:
     """Ids in a body are looked up like those in the path."""
-    return bool(route.variables or route.lists or (route.service and _has_body(route)))
+    named = any(name not in OWN for name in route.variables)
+    return bool(named or route.lists or (route.service and _has_body(route)))
+
+
+def _names_ours(route: Route) -> bool:
+    """What it names is in our own books: a call, a key."""
+    return route.reply is ReplyKind.TABLE or any(name in OWN for name in route.variables)
 
 
 # When a code can be an answer. A code that is in no line comes from what asks a provider.
@@ -199,6 +208,8 @@ _WHEN: tuple[tuple[Callable[[Route], bool], frozenset[Code]], ...] = (
      frozenset({Code.REQUEST_TOO_LARGE, Code.REQUEST_TIMEOUT, Code.UNSUPPORTED_MEDIA_TYPE,
                 Code.INVALID_VALUE})),
     (lambda route: route.lists is not None, frozenset({Code.INVALID_VALUE})),
+    (lambda route: route.reply is ReplyKind.TABLE, frozenset({Code.INVALID_VALUE})),
+    (_names_ours, frozenset({Code.NOT_FOUND})),
     (_json, frozenset({Code.INVALID_JSON})),
     (lambda route: route.body in (BodyKind.FORM, BodyKind.EITHER), frozenset({Code.INVALID_FORM})),
     (lambda route: route.creates is not None, frozenset({Code.UPSTREAM_ID_CONFLICT})),

@@ -28,6 +28,10 @@ class Code(StrEnum):
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     MODEL_NOT_FOUND = "model_not_found"
     MODEL_NOT_ALLOWED = "model_not_allowed"
+    IDEMPOTENCY_MISMATCH = "idempotency_mismatch"
+    IDEMPOTENCY_RUNNING = "idempotency_running"
+    IDEMPOTENCY_UNKNOWN = "idempotency_unknown"
+    IDEMPOTENCY_RESULT_TOO_LARGE = "idempotency_result_too_large"
     RATE_LIMIT_EXCEEDED = "rate_limit_exceeded"
     CONCURRENCY = "concurrency"
     QUOTA_EXCEEDED = "quota_exceeded"
@@ -75,6 +79,18 @@ ERRORS: dict[Code, Kind] = {
     Code.UNSUPPORTED_MEDIA_TYPE: Kind(415, _REQUEST, "The route takes another content type."),
     Code.MODEL_NOT_FOUND: Kind(404, _REQUEST, "No such model; see GET /v1/models."),
     Code.MODEL_NOT_ALLOWED: Kind(403, _PERMISSION, "The key is not for this model."),
+    Code.IDEMPOTENCY_MISMATCH: Kind(
+        409, _REQUEST, "This Idempotency-Key was used with another request."
+    ),
+    Code.IDEMPOTENCY_RUNNING: Kind(
+        409, _REQUEST, "The first request with this Idempotency-Key still runs."
+    ),
+    Code.IDEMPOTENCY_UNKNOWN: Kind(
+        409, _REQUEST, "The first request with this Idempotency-Key left no whole answer."
+    ),
+    Code.IDEMPOTENCY_RESULT_TOO_LARGE: Kind(
+        409, _REQUEST, "The first answer to this Idempotency-Key was too large to be kept."
+    ),
     Code.RATE_LIMIT_EXCEEDED: Kind(429, "rate_limit_error", "Too many requests a minute."),
     Code.CONCURRENCY: Kind(429, "rate_limit_error", "Too many calls open at once."),
     Code.QUOTA_EXCEEDED: Kind(429, "insufficient_quota", "The bucket does not hold enough."),

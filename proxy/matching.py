@@ -14,11 +14,15 @@ from proxy.route import NAMES, VARIABLE, Route
 from proxy.routes import ROUTES
 
 # A path under one of these is ours to answer in JSON even where no route matches.
-NAMESPACES = ("/v1", "/balance", "/key-info", "/catalog", "/status", "/health", "/livez", "/readyz")
+NAMESPACES = (
+    "/v1", "/balance", "/key-info", "/usage", "/catalog", "/status", "/health", "/livez", "/readyz"
+)  # fmt: skip
 ALIAS = b"/v1/index.php"
 # Model ids may hold slashes and dots, but no `..` segment; checked after one decoding.
 MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,255}", re.ASCII)
 ID = re.compile(rb"[A-Za-z0-9_-]{1,128}")
+# What ids of our own making look like: variables that name no object of a provider.
+OWN = {"request_id": re.compile(rb"[0-7][0-9A-HJKMNP-TV-Z]{25}")}  # a ULID
 # Objects that are named by the query where the path names none.
 BY_QUERY = {
     ("GET", b"/v1/videos"): b"/v1/videos/",
@@ -117,7 +121,7 @@ def _walk(method: str, path: bytes) -> Match:
             if NAMES.get(name) is ObjectKind.MODEL:
                 part, following, done = _model(following, parts[place:])
             else:
-                part, done = part if ID.fullmatch(part) else b"", False
+                part, done = part if grammar(name).fullmatch(part) else b"", False
             if not part:
                 return _NOWHERE
             params[name] = part.decode("latin-1")
@@ -128,6 +132,11 @@ def _walk(method: str, path: bytes) -> Match:
     if not node.routes:
         return _NOWHERE
     return Match(node.routes.get(method), node.allow, params)
+
+
+def grammar(name: str) -> re.Pattern[bytes]:
+    """What the variable of a path may be; a model's id has a grammar of its own."""
+    return OWN.get(name, ID)
 
 
 def _model(node: _Node, parts: list[bytes]) -> tuple[bytes, _Node, bool]:

@@ -19,6 +19,7 @@ from proxy.route import NAMES, BodyKind, ReplyKind, Route
 from proxy.routes import ROUTES
 
 JSON, FORM, EVENTS = "application/json", "multipart/form-data", "text/event-stream"
+CSV = "text/csv"
 _WHOLE = {"type": ["integer", "null"], "minimum": 1}
 _COUNT = {"type": ["integer", "null"], "minimum": 1, "maximum": 128}
 # The fields we read, by what a body is read as.
@@ -52,6 +53,24 @@ _PAGING: tuple[dict[str, Any], ...] = (
     {"name": "after", "description": "Begin behind this object.", "schema": {"type": "string"}},
     {"name": "before", "description": "End before this object.", "schema": {"type": "string"}},
     {"name": "order", "description": "By creation.", "schema": {"enum": ["asc", "desc"]}},
+)
+_DAY = {"type": "string", "format": "date"}
+_USAGE: tuple[dict[str, Any], ...] = (
+    {
+        "name": "by",
+        "description": "What a row is of: any of `day`, `model`, `key`, with commas; `day` if left "
+        "out. Rows are always of one `bucket`, too.",
+        "schema": {"type": "string", "default": "day"},
+    },
+    {"name": "from", "description": "The first day, UTC; 30 days if left out.", "schema": _DAY},
+    {"name": "to", "description": "The last day, itself included.", "schema": _DAY},
+    {"name": "key", "description": "Of one key: its id or name.", "schema": {"type": "string"}},
+    {"name": "model", "description": "Of one model.", "schema": {"type": "string"}},
+    {
+        "name": "format",
+        "description": "Goes before what `Accept` says.",
+        "schema": {"enum": ["json", "csv"]},
+    },
 )
 _ERROR = {
     "type": "object",
@@ -160,6 +179,8 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
     found = [_path_id(name) for name in route.variables]
     if route.lists:
         found += [_query(one) for one in _PAGING]
+    if route.reply is ReplyKind.TABLE:
+        found += [_query(one) for one in _USAGE]
     if (route.method, route.path.encode()) in matching.BY_QUERY:
         found += _alias(route)
     if route.reply is ReplyKind.STREAM and route.method == "GET":
@@ -169,7 +190,7 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
 
 def _path_id(name: str) -> dict[str, Any]:
     model = NAMES.get(name) is ObjectKind.MODEL
-    grammar = matching.MODEL.pattern if model else matching.ID.pattern.decode()
+    grammar = matching.MODEL.pattern if model else matching.grammar(name).pattern.decode()
     schema = {"type": "string", "pattern": f"^{grammar}$"}
     return {"name": name, "in": "path", "required": True, "schema": schema}
 
@@ -231,6 +252,8 @@ def _responses(route: Route) -> dict[str, Any]:
         content[EVENTS] = anything
     if route.shape is Shape.TRANSCRIPTION:
         content["text/plain"] = anything
+    if route.reply is ReplyKind.TABLE:
+        content[CSV] = anything
     found: dict[str, Any] = {"200": {"description": docs.answers(route), "content": content}}
     if route.reply is ReplyKind.BYTES and route.method == "GET":
         found["206"] = {"description": "The range asked for.", "content": content}

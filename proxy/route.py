@@ -56,6 +56,8 @@ class ReplyKind(StrEnum):
     """JSON, or server-sent events when the body (or the query of a GET) says so."""
     BYTES = "bytes"
     """Whatever it is, as it comes; ranges are passed on."""
+    TABLE = "table"
+    """JSON, or CSV when asked."""
 
 
 class Close(StrEnum):

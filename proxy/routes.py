@@ -46,6 +46,10 @@ _LOCAL = (
          permission=Permission.BALANCE),
     _get("/key-info", "The same, under its older name", "account", plane=Plane.DJANGO,
          permission=Permission.BALANCE),
+    _get("/usage", "What the account has used, by day, model and key", "account",
+         plane=Plane.DJANGO, permission=Permission.BALANCE, reply=ReplyKind.TABLE),
+    _get("/v1/generations/{request_id}", "What a call has cost, by its `x-request-id`", "account",
+         local="generation"),
 )  # fmt: skip
 
 _text = partial(

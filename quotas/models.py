@@ -9,7 +9,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from bsod.lib import clock
-from bsod.lib.terms import EndReason, EntryKind, EntryState, UsageSource
+from bsod.lib.terms import EndReason, EntryKind, EntryState, OutcomeState, UsageSource
 
 USER = "user"
 
@@ -181,6 +181,31 @@ class UsageDay(models.Model):
 
     def __str__(self) -> str:
         return f"{self.account_id} {self.day} {self.model}"
+
+
+class Outcome(models.Model):
+    """What a call with an `Idempotency-Key` has come to, for a day; see `outcomes.py`.
+
+    `scope` and `fingerprint` are keyed hashes; the answer lies in `sealed`, encrypted. `process` is
+    the one that runs the call, `once` that what it began must never be begun twice.
+    """
+
+    scope = models.CharField(primary_key=True, max_length=64)
+    account = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="+")
+    entry = models.CharField(max_length=26)
+    process = models.CharField(max_length=26)
+    fingerprint = models.CharField(max_length=64)
+    once = models.BooleanField()
+    state = models.CharField(max_length=10, choices=choices(OutcomeState))
+    status = models.PositiveSmallIntegerField(null=True)
+    content_type = models.CharField(max_length=120, default="")
+    created_at = models.DateTimeField(default=clock.now)
+    expires_at = models.DateTimeField(db_index=True)
+    # Last: whoever reads the others does not come past its pages.
+    sealed = models.BinaryField(null=True)
+
+    def __str__(self) -> str:
+        return self.entry
 
 
 class AuditRun(models.Model):

@@ -27,6 +27,8 @@ class Tariff:
     fast: bool = False
     each: int | None = None
     """Units of the whole call, whatever its tokens: media and uploads."""
+    units: int = 1
+    """How many images `each` is the price of."""
 
     def cost(self, prompt: int, output: int) -> int:
         """Units for that many tokens."""
@@ -35,6 +37,11 @@ class Tariff:
         times = 5 if self.fast else 2
         total = (prompt * self.input + output * self.output) * times
         return max(self.minimum, -(-total // (2 * self.per)))
+
+    def part(self, units: int | None) -> int:
+        """Of a price for the whole call, what so many of its units cost; None: all of them."""
+        assert self.each is not None, "tokens are no pieces"
+        return self.each if units is None else -(-self.each * min(units, self.units) // self.units)
 
     def affordable(self, prompt: int, free: int) -> int | None:
         """Output tokens that `free` units pay beside the prompt; negative: not even that.
@@ -70,13 +77,16 @@ _FILM_SECONDS = 5  # a film's `credits_per_call` is the price of so many seconds
 def media_tariff(
     bucket: Bucket, *, credits: bool, per_call: int, units: int = 1, seconds: int | None = None
 ) -> Tariff:
-    """The tariff of `units` images, recordings, films or files; a film's price is by the second."""
+    """The tariff of `units` images, recordings, films or files; a film's price is by the second.
+
+    Where nobody has set a price it is the least that a call of text costs, never nothing.
+    """
     if not credits:
-        return Tariff(bucket, each=units)
+        return Tariff(bucket, each=units, units=units)
     price = FILE_CREDITS if bucket is Bucket.FILE else per_call
     if seconds is not None:
         price = -(-price * seconds // _FILM_SECONDS)
-    return Tariff(Bucket.CREDITS, each=max(MINIMUM_CREDITS, price * units))
+    return Tariff(Bucket.CREDITS, each=(price or MINIMUM_CREDITS) * units, units=units)
 
 
 @dataclass(frozen=True, slots=True)

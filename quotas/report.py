@@ -5,7 +5,7 @@ left is exactly what a reservation may take.
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from accounts.keys.identity import Identity
@@ -41,19 +41,34 @@ def purse_of(book: Book, who: Holder, bucket: Bucket, day: str, at: datetime) ->
 def left(book: Book, who: Holder, bucket: Bucket, day: str, at: datetime) -> Left:
     """What `who` has of a bucket. The book must hold the rows `who.wants`."""
     purse = purse_of(book, who, bucket, day, at)
-    daily = [row for row in purse.payers if row.period]
-    promo = [row for row in purse.payers if not row.period]
-    rows = [*daily, *([purse.bound] if purse.bound else [])]
-    narrow = min(rows, key=lambda row: _or_endless(row.free), default=None)
+    narrow = narrowest(purse)
     return Left(
         bucket,
         narrow.granted if narrow else 0,
         narrow.used if narrow else 0,
         narrow.reserved if narrow else 0,
         narrow.free if narrow else 0,
-        sum(row.free or 0 for row in promo),
+        sum(row.free or 0 for row in purse.payers if not row.period),
         purse.free,
     )
+
+
+def narrowest(purse: Purse) -> Row | None:
+    """The cap that leaves least: the day's (or the period's), or the key's own."""
+    caps = [row for row in purse.payers if row.period]
+    if purse.bound:
+        caps.append(purse.bound)
+    return min(caps, key=lambda row: _or_endless(row.free), default=None)
+
+
+def resets_at(purse: Purse, day: str) -> datetime:
+    """When there will be more: at midnight, or with the next period of a plan of credits."""
+    periods = [row for row in purse.payers if row.period and row.expires_at]
+    ends = max(periods, key=lambda row: row.period or "").expires_at if periods else None
+    if ends is None:
+        return clock.end_of_day(day)
+    # Told to the second, and never too early.
+    return ends.replace(microsecond=0) + timedelta(seconds=bool(ends.microsecond))
 
 
 def binding(purse: Purse) -> str:

@@ -57,6 +57,8 @@ def test_statuses_are_those_the_official_clients_sort_by() -> None:
         "model_not_found": 404,
         "model_not_allowed": 403, "rate_limit_exceeded": 429, "concurrency": 429,
         "quota_exceeded": 429, "insufficient_credits": 402, "no_upstream": 503,
+        "idempotency_mismatch": 409, "idempotency_running": 409, "idempotency_unknown": 409,
+        "idempotency_result_too_large": 409,
         "invalid_form": 400, "object_key_mismatch": 409,
         "upstream_gone": 410, "upstream_key_unavailable": 503, "upstream_id_conflict": 502,
         "upstream_refused": 400, "upstream_rate_limited": 429, "upstream_unavailable": 503,

@@ -62,6 +62,16 @@ class UsageSource(StrEnum):
     ESTIMATED = "estimated"
 
 
+class OutcomeState(StrEnum):
+    """What there is to give again to whoever asks twice with one Idempotency-Key."""
+
+    RUNNING = "running"
+    KEPT = "kept"
+    TOO_LARGE = "too_large"
+    LOST = "lost"
+    """It was charged, and its answer has no whole copy."""
+
+
 class Tier(StrEnum):
     BASE = "base"
     PRO = "pro"

@@ -23,17 +23,25 @@ class Vault:
 
     def seal(self, owner: str, secret: str) -> str:
         """Encrypt `secret` for the row called `owner`."""
-        return self._fernet.encrypt(f"{owner}\0{secret}".encode()).decode()
+        return self.seal_bytes(owner, secret.encode()).decode()
 
     def open(self, owner: str, sealed: str) -> str:
         """The secret, or VaultError."""
+        return self.open_bytes(owner, sealed.encode()).decode()
+
+    def seal_bytes(self, owner: str, data: bytes) -> bytes:
+        """The same for bytes of any kind."""
+        return self._fernet.encrypt(owner.encode() + b"\0" + data)
+
+    def open_bytes(self, owner: str, sealed: bytes) -> bytes:
+        """The bytes, or VaultError."""
         try:
-            found, _, secret = self._fernet.decrypt(sealed.encode()).decode().partition("\0")
+            found, _, data = self._fernet.decrypt(sealed).partition(b"\0")
         except (InvalidToken, ValueError):
             raise VaultError("a sealed secret does not open with any of VAULT_KEYS") from None
-        if found != owner:
+        if found != owner.encode():
             raise VaultError("a sealed secret belongs to another row")
-        return secret
+        return data
 
     def rotate(self, sealed: str) -> str:
         """The same secret under the first vault key."""

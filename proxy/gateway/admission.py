@@ -11,18 +11,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from math import ceil
-from operator import itemgetter
 
 import orjson
 from django.conf import settings
 
 from accounts.keys.identity import Identity, Refusal, refusal
-from bsod.lib import clock
 from bsod.lib.terms import Bucket, Permission
 from proxy.errors import ApiError, Code, invalid
 from proxy.gateway.aim import Aim, Known, take_aim, tariff_of
 from proxy.gateway.call import bad_key
-from proxy.gateway.journey import Call, Caller, Quota, Ticket
+from proxy.gateway.journey import Call, Caller, Ticket
+from proxy.gateway.limits import PaceLeft, Quota, bucket_left, pace_spent, quota_headers
 from proxy.pool import Pool
 from quotas import pace as paces
 from quotas.book import Holder, Purse, key_owner
@@ -30,7 +29,7 @@ from quotas.draw import Leg, draw
 from quotas.ledger import WHOLE
 from quotas.pace import Minute
 from quotas.pricing import Tariff, TooLittle, reserve
-from quotas.report import binding, holder
+from quotas.report import binding, holder, resets_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,12 +135,15 @@ def check_pace(
                 Code.RATE_LIMIT_EXCEEDED,
                 f"More than {limit} requests a minute. Try again in {seconds} s.",
                 retry_after=seconds,
+                headers=quota_headers(Quota(pace=pace_spent(limit, now))),
             )
         counted[owner] = paces.counted(pace)
     return counted
 
 
-def check_open(screened: Screened, opened: dict[tuple[int, int], int]) -> None:
+def check_open(
+    screened: Screened, opened: dict[tuple[int, int], int], pace: PaceLeft | None
+) -> None:
     """429 when too many calls of the account or of the key are open."""
     if screened.holder.unlimited:
         return
@@ -153,11 +155,12 @@ def check_open(screened: Screened, opened: dict[tuple[int, int], int]) -> None:
             Code.CONCURRENCY,
             f"Too many calls are open at once (at most {limit if total >= limit else own}).",
             retry_after=1,
+            headers=quota_headers(Quota(pace=pace)),
         )
 
 
 def draw_for(
-    screened: Screened, purse: Purse, day: str, now: datetime
+    screened: Screened, purse: Purse, day: str, now: datetime, pace: PaceLeft | None
 ) -> tuple[int, Sequence[Leg], int | None]:
     """(amount, legs, output limit to forward), or 429/402. Nothing is drawn yet."""
     call, tariff = screened.call, screened.tariff
@@ -171,15 +174,18 @@ def draw_for(
         model_limit=screened.aim.model.traits.output,
     )
     if isinstance(wanted, TooLittle):
-        raise too_little(tariff.bucket, purse, wanted.needed, day, now)
+        raise too_little(tariff.bucket, purse, wanted.needed, day, now, pace)
     drawn = draw(purse.payers, purse.bound, wanted.amount)
     return wanted.amount, drawn.legs, wanted.limit
 
 
-def too_little(bucket: Bucket, purse: Purse, needed: int, day: str, now: datetime) -> ApiError:
+def too_little(
+    bucket: Bucket, purse: Purse, needed: int, day: str, now: datetime, pace: PaceLeft | None
+) -> ApiError:
     """The refusal of an empty purse: 402 for credits, 429 for a bucket, never worth a retry."""
-    ends = clock.end_of_day(day)
+    ends = resets_at(purse, day)
     left = purse.free or 0
+    shown = quota_headers(Quota(bucket_left(bucket, purse, day, now), pace))
     quota = {
         "bucket": str(bucket),
         "limit": binding(purse),
@@ -193,6 +199,7 @@ def too_little(bucket: Bucket, purse: Purse, needed: int, day: str, now: datetim
             f"Not enough credits: {needed} needed, {left} left.",
             should_retry=False,
             extra={"quota": quota},
+            headers=shown,
         )
     seconds = ceil((ends - now).total_seconds())
     return ApiError(
@@ -202,6 +209,7 @@ def too_little(bucket: Bucket, purse: Purse, needed: int, day: str, now: datetim
         retry_after=max(1, seconds),
         should_retry=False,
         extra={"quota": quota},
+        headers=shown,
     )
 
 
@@ -210,32 +218,14 @@ def ticket(
     amount: int,
     limit: int | None,
     purse: Purse,
-    counted: dict[str, Minute],
+    pace: PaceLeft | None,
     day: str,
     now: datetime,
     homes: Mapping[int, int],
 ) -> Ticket:
     """What the next steps know of an admitted call. The purse is read after the reservation."""
     assert screened.tariff, "a free call has another ticket"
-    pace_limit = pace_left = None
-    if screened.paced:
-        left, pace_limit = min(
-            ((limit - paces.rate(counted[owner], now), limit) for owner, limit in screened.paced),
-            key=itemgetter(0),
-        )
-        pace_left = max(0, int(left))
-    rows = [*purse.payers, *([purse.bound] if purse.bound else [])]
-    granted = [row.granted for row in rows if row.granted is not None and row.period]
-    of_day, of_minute = _left_of(day, now)
-    quota = Quota(
-        screened.tariff.bucket,
-        min(granted, default=None),
-        purse.free,
-        of_day,
-        pace_limit,
-        pace_left,
-        of_minute,
-    )
+    quota = Quota(bucket_left(screened.tariff.bucket, purse, day, now), pace)
     return Ticket(
         screened.call,
         screened.holder.account,
@@ -253,20 +243,14 @@ def ticket(
     )
 
 
-def free_ticket(screened: Screened, homes: Mapping[int, int]) -> Ticket:
-    """A call that costs nothing: it has no entry, and nothing is shown of a quota."""
+def free_ticket(screened: Screened, homes: Mapping[int, int], pace: PaceLeft | None) -> Ticket:
+    """A call that costs nothing: it has no entry, and draws on no bucket."""
     account = screened.holder.account
     return Ticket(
-        screened.call, account, screened.aim.model, None, 0, None, opaque(account), None, False,
-        screened.aim.binding, screened.aim.pinned, homes, screened.identity.operator,
+        screened.call, account, screened.aim.model, None, 0, None, opaque(account),
+        Quota(pace=pace), False, screened.aim.binding, screened.aim.pinned, homes,
+        screened.identity.operator,
     )  # fmt: skip
-
-
-@lru_cache(maxsize=8)
-def _left_of(day: str, now: datetime) -> tuple[int, int]:
-    """Seconds until the day ends, and the minute. All calls of a batch have the same `now`."""
-    ends = clock.end_of_day(day)
-    return ceil((ends - now).total_seconds()), ceil(60 - now.timestamp() % 60)
 
 
 def quota_unavailable() -> ApiError:

@@ -17,6 +17,7 @@ from proxy.catalogue import Ambiguous, Catalogue, ModelInfo, OfferInfo, Traits, 
 from proxy.errors import ApiError, Code, invalid
 from proxy.gateway.call import model_grammar
 from proxy.gateway.journey import Call
+from proxy.gateway.reading import MOST_SECONDS, number
 from proxy.objects import Binding, Gone, Mismatch, Missing, Owned, Wanted, choose
 from proxy.pool import Pool
 from quotas.pricing import Tariff, media_tariff, text_tariff
@@ -97,6 +98,10 @@ def _completed(call: Call, binding: Binding | None) -> Call:
     if call.route.shape is Shape.FINE_TUNING:
         size = sum(_number(item, "bytes") for item in _of(binding, ObjectKind.FILE))
         return replace(call, prompt=-(-size // 3) * epochs(call.body))
+    if call.route.shape is Shape.VIDEO and call.body.get("seconds") is None:
+        # What is made of a film is as long as it is.
+        known = max((_seconds(item) for item in _of(binding, ObjectKind.VIDEO)), default=0)
+        return replace(call, seconds=known) if known else call
     return call
 
 
@@ -107,6 +112,13 @@ def _of(binding: Binding, kind: ObjectKind) -> list[Owned]:
 def _number(item: Owned, name: str) -> int:
     value = item.data.get(name)
     return value if type(value) is int and value > 0 else 0
+
+
+def _seconds(item: Owned) -> int:
+    """How long a film is. Providers write it as a text or as a number."""
+    value = item.data.get("seconds")
+    whole = number(value) if isinstance(value, str) else value
+    return whole if type(whole) is int and 0 < whole <= MOST_SECONDS else 0
 
 
 def epochs(body: Mapping[str, Any]) -> int:

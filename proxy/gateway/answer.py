@@ -15,20 +15,22 @@ from django.conf import settings
 from bsod.lib import clock
 from bsod.lib.terms import EndReason
 from proxy.errors import ApiError
-from proxy.gateway.exchange import Exchange
-from proxy.gateway.journey import Outcome, Quota, Receipt, Ticket
+from proxy.gateway.exchange import Outlet
+from proxy.gateway.journey import Outcome, Receipt, Ticket
+from proxy.gateway.limits import Quota, quota_headers
 
-_COMMENT = b": keep-alive\n\n"
+COMMENT = b": keep-alive\n\n"
 COMMON = ((b"access-control-allow-origin", b"*"), (b"openai-version", b"2020-10-01"))
 
 
-async def send_error(exchange: Exchange, error: ApiError) -> None:
-    """A refusal as the whole answer."""
-    await send_json(exchange, error.status, error.body(), error.headers())
+async def send_error(exchange: Outlet, error: ApiError, quota: Quota | None = None) -> None:
+    """A refusal as the whole answer. `quota`: of a call that had been admitted."""
+    headers = quota_headers(quota) | error.headers() | timing(exchange)
+    await send_json(exchange, error.status, error.body(), headers)
 
 
 async def send_json(
-    exchange: Exchange,
+    exchange: Outlet,
     status: int,
     body: Any,
     headers: Mapping[str, str] | None = None,
@@ -55,35 +57,16 @@ def _encoded(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
     return [(name.encode(), value.encode("latin-1", "replace")) for name, value in headers.items()]
 
 
-def reset_text(seconds: int) -> str:
-    """A duration as OpenAI's rate-limit headers write it: `6h2m0s`."""
-    minutes, rest = divmod(seconds, 60)
-    hours, minutes = divmod(minutes, 60)
-    return (f"{hours}h" if hours else "") + (f"{minutes}m" if hours or minutes else "") + f"{rest}s"
-
-
-def quota_headers(quota: Quota | None) -> dict[str, str]:
-    """Our limits, never the provider's; what has no limit is not mentioned."""
-    if quota is None:
-        return {}
-    headers = {"x-quota-bucket": str(quota.bucket), "x-quota-reset": str(quota.resets_in)}
-    if quota.remaining is not None:
-        headers["x-quota-remaining"] = str(quota.remaining)
-        headers["x-ratelimit-remaining-tokens"] = str(quota.remaining)
-        headers["x-ratelimit-reset-tokens"] = reset_text(quota.resets_in)
-    if quota.limit is not None:
-        headers["x-ratelimit-limit-tokens"] = str(quota.limit)
-    if quota.pace_limit is not None:
-        headers["x-ratelimit-limit-requests"] = str(quota.pace_limit)
-        headers["x-ratelimit-remaining-requests"] = str(quota.pace_remaining)
-        headers["x-ratelimit-reset-requests"] = reset_text(quota.pace_resets_in)
-    return headers
+def timing(exchange: Outlet) -> dict[str, str]:
+    """The time an answer took that no provider had a part in."""
+    elapsed = (clock.monotonic() - exchange.began) * 1000
+    return {"openai-processing-ms": str(round(elapsed)), "x-gateway-overhead-ms": f"{elapsed:.1f}"}
 
 
 class Answer:
     """The answer to one admitted call."""
 
-    def __init__(self, exchange: Exchange, ticket: Ticket) -> None:
+    def __init__(self, exchange: Outlet, ticket: Ticket) -> None:
         self._exchange, self._ticket = exchange, ticket
         self._tasks: set[asyncio.Task[None]] = set()
         self._over = self._raw = False
@@ -98,11 +81,14 @@ class Answer:
             await self._start(attempts)
         await self._exchange.write(data)
 
-    async def begin(self, status: int, headers: Mapping[str, str], attempts: int) -> None:
-        """Bytes are about to come, with these headers."""
+    async def begin(
+        self, status: int, headers: Mapping[str, str], attempts: int, receipt: Receipt | None
+    ) -> None:
+        """Bytes are about to come, with these headers; what they cost has been charged."""
         self._raw = True
         elapsed = round((clock.monotonic() - self._ticket.call.began) * 1000)
         own = {"openai-processing-ms": str(elapsed), "x-attempts": str(attempts)}
+        own |= _charge_headers(self._charge_block(receipt))
         await self._exchange.start(
             status,
             [
@@ -113,7 +99,7 @@ class Answer:
 
     def comment(self) -> None:
         """A keep-alive, from a timer: the call itself is waiting for its provider."""
-        task = asyncio.get_running_loop().create_task(self._say(_COMMENT))
+        task = asyncio.get_running_loop().create_task(self._say(COMMENT))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -180,9 +166,7 @@ class Answer:
             await self._exchange.end(_as_event(last))
             return
         headers = self._headers(outcome)
-        if block:
-            headers["x-credits-charged"] = str(block["credits_charged"])
-            headers["x-credits-balance"] = str(block["balance"])
+        headers |= _charge_headers(block)
         await send_json(self._exchange, outcome.status, last, headers, outcome.content_type)
 
     async def fail(self, error: ApiError, outcome: Outcome | None = None) -> None:
@@ -195,7 +179,8 @@ class Answer:
         if self._exchange.started:
             await self._exchange.end(error.event())
             return
-        headers = error.headers() | (self._headers(outcome) if outcome else {})
+        own = self._headers(outcome) if outcome else quota_headers(self._ticket.quota)
+        headers = error.headers() | own
         await send_json(self._exchange, error.status, error.body(), headers)
 
     def _headers(self, outcome: Outcome) -> dict[str, str]:
@@ -210,7 +195,14 @@ class Answer:
     def _charge_block(self, receipt: Receipt | None) -> dict[str, int | None] | None:
         if not self._ticket.pays_credits or receipt is None:
             return None
-        return {"credits_charged": receipt.amount, "balance": receipt.balance}
+        block = {"credits_charged": receipt.amount, "balance": receipt.balance}
+        # What has only been begun is charged when it ends: until then so much is held for it.
+        return block | ({"credits_reserved": receipt.reserved} if receipt.reserved else {})
+
+
+def _charge_headers(block: Mapping[str, int | None] | None) -> dict[str, str]:
+    """The same as headers, where it is known before the first byte."""
+    return {f"x-credits-{n.removeprefix('credits_')}": str(v) for n, v in (block or {}).items()}
 
 
 def _as_event(last: bytes) -> bytes:

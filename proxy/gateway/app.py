@@ -7,12 +7,13 @@ from bsod.lib import clock
 from bsod.lib.steps import step
 from bsod.lib.terms import EndReason, Shape
 from proxy.errors import ApiError, Code
-from proxy.gateway import batching, following, lists, local
+from proxy.gateway import batching, following, lists, local, replaying
 from proxy.gateway.answer import Answer, send_error
 from proxy.gateway.call import caller_of, early, read_call
+from proxy.gateway.copying import Copy
 from proxy.gateway.dispatch import Dispatch
 from proxy.gateway.exchange import ClientGone, Exchange
-from proxy.gateway.journey import Call, Outcome, Receipt, Ticket
+from proxy.gateway.journey import Call, Outcome, Receipt, Replay, Ticket
 from proxy.gateway.leash import Leash, Why
 from proxy.gateway.plane import MOST_ORPHANS, Gateway
 from proxy.objects import Made
@@ -26,24 +27,27 @@ async def serve(
 ) -> None:
     """Answer one request. Every refusal on the way is an ApiError and ends here."""
     call: Call | None = None
+    ticket: Ticket | None = None
     try:
         if route.service is None:
             await local.answer(gateway, route, params, exchange)
             return
         call = await take(gateway, route, params, exchange)
-        ticket = await gateway.admit(call)
+        admitted = await gateway.admit(call)
+        if isinstance(admitted, Replay):
+            await replaying.answer(admitted, exchange)
+            return
+        ticket = admitted
         if route.lists and not ticket.operator:
             await lists.answer(gateway, ticket, exchange)
             return
         await following.before_end(ticket)
-        answer = Answer(exchange, ticket)
-        outcome = await relay(gateway, ticket, answer, exchange)
-        await finish(gateway, ticket, answer, outcome)
+        await perform(gateway, ticket, exchange)
     except ClientGone:
         # He has left, and nobody reads this; or his body has stalled for too long.
         await send_error(exchange, ApiError(Code.REQUEST_TIMEOUT, "The body did not come in time."))
     except ApiError as error:
-        await send_error(exchange, error)
+        await send_error(exchange, error, ticket.quota if ticket else None)
     except Exception:
         log.exception("request %s failed", exchange.id)
         if not exchange.started:
@@ -52,6 +56,19 @@ async def serve(
         if call:
             call.forget()
         exchange.finish()
+
+
+async def perform(gateway: Gateway, ticket: Ticket, exchange: Exchange) -> None:
+    """An admitted call, to its end."""
+    mark = ticket.call.idempotency
+    copy = Copy(gateway, ticket, mark, exchange) if mark else None
+    answer = Answer(copy or exchange, ticket)
+    try:
+        outcome = await relay(gateway, ticket, answer, exchange)
+        await finish(gateway, ticket, answer, outcome)
+    finally:
+        if copy:
+            copy.leave()
 
 
 @step("read")
@@ -114,7 +131,7 @@ async def finish(gateway: Gateway, ticket: Ticket, answer: Answer, outcome: Outc
         with answer.awaited():
             receipt = outcome.receipt or await _close(gateway, ticket, answer, outcome)
     except ApiError as error:
-        await answer.fail(error)
+        await answer.fail(error, outcome)
         return
     await answer.finish(outcome, receipt)
 

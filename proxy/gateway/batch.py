@@ -14,10 +14,21 @@ from bsod.lib.steps import step
 from bsod.lib.terms import Blame, EntryState
 from proxy import rests
 from proxy.errors import ApiError
-from proxy.gateway import admission, closing, holdings
+from proxy.gateway import admission, closing, holdings, repeats
 from proxy.gateway.holdings import State
-from proxy.gateway.journey import Attempt, Caller, Charge, Receipt, Ticket
-from proxy.gateway.operations import Admit, Check, Closing, Learn, Look, Op, Record, Result
+from proxy.gateway.journey import Attempt, Caller, Charge, Receipt, Replay, Ticket
+from proxy.gateway.limits import Quota, pace_left
+from proxy.gateway.operations import (
+    Admit,
+    Check,
+    Closing,
+    Keep,
+    Learn,
+    Look,
+    Op,
+    Record,
+    Result,
+)
 from proxy.models import PoolState
 from proxy.pool import Pool
 from quotas import ledger
@@ -62,10 +73,12 @@ class Batch:
             {caller.token.public_id for op in ops if (caller := _caller(op))},
             now,
             also={ticket.account for ticket in tickets.values()}
-            | {made.account for op in ops if isinstance(op, Record) for made in op.made},
+            | {made.account for op in ops if isinstance(op, Record) for made in op.made}
+            | {op.account for op in ops if isinstance(op, Keep)},
         )
         batch = State(now, clock.day_of(now), cursor, keys)
         holdings.read(batch, ops)
+        repeats.read(batch, ops)
         self._screen(batch, ops)
         holdings.read_homes(batch)
         batch.entries = self._entries(cursor, tickets)
@@ -130,7 +143,7 @@ class Batch:
                 return batch.refused.get(number) or self._admit(batch, batch.passed[number])
             if isinstance(op, Closing):
                 return _close(batch, op)
-            if isinstance(op, Learn):
+            if isinstance(op, Learn | Keep):
                 return None
             if isinstance(op, Record):
                 return holdings.taken(batch, op.made)
@@ -141,18 +154,22 @@ class Batch:
         except ApiError as error:
             return error
 
-    def _admit(self, batch: State, screened: admission.Screened) -> Ticket:
+    def _admit(self, batch: State, screened: admission.Screened) -> Ticket | Replay:
+        known = repeats.first(batch, screened.call)
         counted = admission.check_pace(screened, batch.paces, batch.now)
         batch.paces |= counted
         batch.counted |= counted
+        pace = pace_left(screened.paced, counted, batch.now)
+        if known:
+            return Replay(known, Quota(pace=pace))
         who, call = screened.holder, screened.call
         homes = {p: key for (account, p), key in batch.homes.items() if account == who.account}
         if screened.tariff is None:
-            return admission.free_ticket(screened, homes)
-        admission.check_open(screened, batch.opened)
+            return admission.free_ticket(screened, homes, pace)
+        admission.check_open(screened, batch.opened, pace)
         bucket = screened.tariff.bucket
         purse = batch.book.purse(who.account, who.key, who.owner, bucket, batch.day, batch.now)
-        amount, legs, limit = admission.draw_for(screened, purse, batch.day, batch.now)
+        amount, legs, limit = admission.draw_for(screened, purse, batch.day, batch.now, pace)
         batch.book.reserve(legs)
         if not who.unlimited:
             for place in ((who.account, who.key), (who.account, ledger.WHOLE)):
@@ -164,9 +181,8 @@ class Batch:
                 admission.price_of(screened.tariff), self._heart.id,
             )
         )  # fmt: skip
-        return admission.ticket(
-            screened, amount, limit, purse, counted, batch.day, batch.now, homes
-        )
+        repeats.begun(batch, screened, self._heart.id)
+        return admission.ticket(screened, amount, limit, purse, pace, batch.day, batch.now, homes)
 
     # ---- write
 
@@ -175,6 +191,7 @@ class Batch:
         ledger.close_entries(cursor, batch.closes)
         holdings.hand_over(batch)
         ledger.insert_entries(cursor, batch.inserts)
+        repeats.write(batch, ops)
         ledger.write_balances(cursor, batch.book.changed.values())
         ledger.write_paces(cursor, batch.counted)
         ledger.add_usage(cursor, batch.usage)
@@ -236,12 +253,13 @@ def _close(batch: State, op: Closing) -> Receipt:
     refused = holdings.taken(batch, op.made)
     if op.begun and not void and refused is None:
         batch.handed.append((entry, op))
-        return Receipt(0, 0, _balance(batch, entry))
+        return Receipt(0, 0, _balance(batch, entry), entry.estimate)
     due = closing.FREE if void or refused else op.charge
     settled = batch.book.settle(entry, closing.amount(op.ticket, due))
     state = EntryState.SETTLED if due.due else settled.state
     entry.state, entry.amount, entry.shortfall = state, settled.amount, settled.shortfall
     batch.closes.append(_closed(batch, op, due, settled.legs, entry))
+    repeats.closed(batch, op, due=due.due)
     if due.due:
         _add_usage(batch, entry, due)
     if refused:

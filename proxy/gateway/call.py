@@ -17,7 +17,8 @@ from proxy.errors import ApiError, Code
 from proxy.gateway import forms, reading
 from proxy.gateway.exchange import Exchange, too_large
 from proxy.gateway.head import Head
-from proxy.gateway.journey import Call, Caller
+from proxy.gateway.idempotency import mark_of, of_form, of_json
+from proxy.gateway.journey import Call, Caller, Mark
 from proxy.gateway.strict import strictly
 from proxy.matching import MODEL
 from proxy.objects import Wanted
@@ -73,6 +74,8 @@ async def read_call(
     try:
         if exchange.query and route.shape in _QUERIED:
             base = replace(base, query=_query(exchange.query))
+        if head.idempotency is not None:
+            base = replace(base, idempotency=mark_of(head, base))
         if route.body is BodyKind.NONE:
             return replace(base, stream=reading.streams(route, base.query))
         if _is_form(head, exchange.length, route):
@@ -140,12 +143,13 @@ def understand(base: Call, raw: bytes) -> Call:
     body, text = strictly(raw)
     if not isinstance(body, dict):
         raise ApiError(Code.INVALID_JSON, "The body must be a JSON object.")
+    mark = of_json(base, body)
     for name in DROPPED:
         body.pop(name, None)
     wanted = base.wanted
     if may_refer(text):
         wanted += tuple(Wanted(found.id, None, found.param) for found in references(body))
-    return _with(base, body, wanted)
+    return _with(base, body, wanted, mark)
 
 
 async def _read_form(base: Call, exchange: Exchange, head: Head) -> Call:
@@ -155,12 +159,16 @@ async def _read_form(base: Call, exchange: Exchange, head: Head) -> Call:
     try:
         found = form_references(fields)
         wanted = base.wanted + tuple(Wanted(item.id, None, item.param) for item in found)
-        return _with(base, reading.form_values(fields), wanted)
+        mark = base.idempotency
+        if mark:
+            large = spool.size > _THREAD
+            mark = await asyncio.to_thread(of_form, base, form) if large else of_form(base, form)
+        return _with(base, reading.form_values(fields), wanted, mark)
     except ApiError as fault:
         return replace(base, fault=fault)
 
 
-def _with(base: Call, body: dict[str, Any], wanted: tuple[Wanted, ...]) -> Call:
+def _with(base: Call, body: dict[str, Any], wanted: tuple[Wanted, ...], mark: Mark | None) -> Call:
     return Call(
         base.id,
         base.route,
@@ -174,6 +182,7 @@ def _with(base: Call, body: dict[str, Any], wanted: tuple[Wanted, ...]) -> Call:
         spool=base.spool,
         body=body,
         forwarded=base.forwarded,
+        idempotency=mark,
         **reading.read(base.route, body),
     )
 

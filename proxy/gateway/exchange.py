@@ -10,6 +10,7 @@ import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any, Protocol
 
+from bsod.lib import clock
 from proxy.errors import ApiError, Code
 from proxy.gateway.head import Head, Headers, read_head
 
@@ -26,11 +27,31 @@ class ClientGone(Exception):
     """The client left before its request was read, or stopped sending it."""
 
 
-class Exchange(Protocol):
+class Outlet(Protocol):
+    """The half of an exchange that answers."""
+
     id: str
+    began: float
+    """Monotonic seconds when the request's head was in."""
+
+    @property
+    def started(self) -> bool: ...
+
+    async def start(self, status: int, headers: Headers) -> None: ...
+
+    async def write(self, data: bytes) -> None:
+        """Send bytes; waits while the client reads slowly."""
+
+    async def end(self, data: bytes = b"") -> None:
+        """Send the last bytes."""
+
+    def abort(self) -> None:
+        """Break the answer off, so that no client can take it for whole; instead of `end`."""
+
+
+class Exchange(Outlet, Protocol):
     length: int | None
     """Bytes of body; None: it is chunked, or there is none."""
-    started: bool
     query: bytes
     """The query as the wire has it."""
 
@@ -44,17 +65,6 @@ class Exchange(Protocol):
         """The body as it comes, once, instead of `body`; it raises the same. The client is held
         back while nobody asks for the next piece."""
 
-    async def start(self, status: int, headers: Headers) -> None: ...
-
-    async def write(self, data: bytes) -> None:
-        """Send bytes; waits while the client reads slowly."""
-
-    async def end(self, data: bytes = b"") -> None:
-        """Send the last bytes."""
-
-    def abort(self) -> None:
-        """Break the answer off, so that no client can take it for whole; instead of `end`."""
-
     def on_gone(self, callback: Callable[[], None]) -> None:
         """Call back, once, when the client has left. Only after the body has been read."""
 
@@ -64,7 +74,7 @@ class Exchange(Protocol):
 
 class AsgiExchange:
     def __init__(self, id: str, scope: Message, receive: Receive, send: Send) -> None:
-        self.id = id
+        self.id, self.began = id, clock.monotonic()
         self.method: str = scope["method"]
         self.query: bytes = scope.get("query_string", b"")
         self._headers: list[tuple[bytes, bytes]] = scope["headers"]

@@ -30,6 +30,8 @@ class Head:
     encoded: bool
     forwarded: tuple[tuple[str, str], ...]
     address: str
+    idempotency: bytes | None = None
+    """The value of Idempotency-Key, as it was sent."""
 
 
 def read_head(headers: Headers, peer: str) -> Head:
@@ -55,10 +57,14 @@ def read_head(headers: Headers, peer: str) -> Head:
             if name in FORWARDED
         ),
         address_of(peer, known.get(b"x-forwarded-for", b"")),
+        known.get(b"idempotency-key"),
     )
 
 
-_ONCE = {b"authorization", b"host", b"content-type", b"content-length", b"content-encoding"}
+_ONCE = {
+    b"authorization", b"host", b"content-type", b"content-length", b"content-encoding",
+    b"idempotency-key",
+}  # fmt: skip
 
 
 def _token(authorization: bytes) -> Token | None:

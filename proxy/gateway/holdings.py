@@ -20,7 +20,17 @@ from proxy.models import Job
 from proxy.objects import Binding, Made, Owned
 from quotas import ledger
 from quotas.book import Book
+from quotas.outcomes import Begun, Known
 from quotas.pace import Minute
+
+
+@dataclass(slots=True)
+class Repeats:
+    """The rows of calls with an `Idempotency-Key`; see `repeats.py`."""
+
+    known: dict[str, Known] = field(default_factory=dict)
+    begun: dict[str, Begun] = field(default_factory=dict)
+    gone: list[tuple[str, str]] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -46,6 +56,7 @@ class State:
     taken: set[tuple[int, str]] = field(default_factory=set)
     """(key, id) that were somebody else's already."""
     handed: list[tuple[ledger.EntryRow, Closing]] = field(default_factory=list)
+    repeats: Repeats = field(default_factory=Repeats)
 
 
 def read(batch: State, ops: Sequence[Op]) -> None:

@@ -3,17 +3,19 @@ last and returns the next. There is no shared bag of context."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from accounts.keys.tokens import Token
 from bsod.lib.multipart import Form
 from bsod.lib.spool import Spool
-from bsod.lib.terms import Blame, Bucket, EndReason, ObjectKind, Permission, UsageSource
+from bsod.lib.terms import Blame, EndReason, ObjectKind, Permission, UsageSource
 from proxy.catalogue import ModelInfo
 from proxy.errors import ApiError
+from proxy.gateway.limits import Quota
 from proxy.objects import Binding, Wanted
 from proxy.providers.base import StreamReader, WholeReader
 from proxy.route import Route
+from quotas.outcomes import Known
 from quotas.pricing import Tariff
 
 
@@ -23,6 +25,13 @@ class Caller:
 
     token: Token
     address: str
+
+
+class Mark(NamedTuple):
+    """What an `Idempotency-Key` makes of a request; see `idempotency.py`."""
+
+    scope: str
+    fingerprint: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,25 +72,12 @@ class Call:
     form: Form | None = None
     spool: Spool | None = field(default=None, repr=False)
     fault: ApiError | None = None
+    idempotency: Mark | None = None
 
     def forget(self) -> None:
         """The call is over: what of it lay on disk goes."""
         if self.spool:
             self.spool.close()
-
-
-@dataclass(frozen=True, slots=True)
-class Quota:
-    """The call's bucket at admission, after its reservation."""
-
-    bucket: Bucket
-    limit: int | None
-    remaining: int | None
-    resets_in: int
-    """Seconds until the bucket's day ends."""
-    pace_limit: int | None
-    pace_remaining: int | None
-    pace_resets_in: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +104,14 @@ class Ticket:
     homes: Mapping[int, int] = field(default_factory=dict)
     """The account's own key at each provider, for what it leaves there."""
     operator: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """A call that has been made before: its answer is given again, and nothing is drawn."""
+
+    first: Known
+    quota: Quota
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +151,8 @@ class Charge:
     cached: int = 0
     source: UsageSource | None = None
     fast: bool = False
+    units: int | None = None
+    """Of a call with one price: how many of its units there were. None: all."""
 
     @property
     def due(self) -> bool:
@@ -160,3 +166,5 @@ class Receipt:
     amount: int
     shortfall: int
     balance: int | None
+    reserved: int = 0
+    """What is held for what the call has begun: it is charged when that ends."""

@@ -22,6 +22,7 @@ from proxy.gateway.answer import send_json
 from proxy.gateway.exchange import ClientGone, Exchange
 from proxy.gateway.journey import Attempt, Ticket
 from proxy.gateway.leash import Interrupted, Why
+from proxy.gateway.limits import quota_headers
 from proxy.gateway.operations import Learn
 from proxy.gateway.page import Page, Row, body, fits, may_fit, own_rows, page_of
 from proxy.gateway.plane import Gateway
@@ -67,7 +68,9 @@ async def answer(gateway: Gateway, ticket: Ticket, exchange: Exchange) -> None:
             raise ApiError(
                 Code.SHUTTING_DOWN, "This server is being restarted.", retry_after=1
             ) from None
-    await send_json(exchange, 200, shown)
+    elapsed = round((clock.monotonic() - exchange.began) * 1000)
+    headers = quota_headers(ticket.quota) | {"openai-processing-ms": str(elapsed)}
+    await send_json(exchange, 200, shown, headers)
 
 
 # ---- gathering

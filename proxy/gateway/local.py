@@ -9,9 +9,9 @@ from bsod.lib.terms import Service
 from proxy import openapi
 from proxy.catalogue import ModelInfo
 from proxy.errors import ApiError, Code, invalid
-from proxy.gateway import uploading
+from proxy.gateway import generations, uploading
 from proxy.gateway.aim import find_model
-from proxy.gateway.answer import send_json
+from proxy.gateway.answer import send_json, timing
 from proxy.gateway.call import caller_of
 from proxy.gateway.exchange import Exchange
 from proxy.gateway.plane import Gateway
@@ -28,7 +28,7 @@ async def answer(gateway: Gateway, route: Route, params: Params, exchange: Excha
         identity = await gateway.check(caller_of(head), route.permission)
         account = identity.owner.id
     status, body = await ANSWERS[route.local](Asking(gateway, route, params, exchange, account))
-    await send_json(exchange, status, body)
+    await send_json(exchange, status, body, timing(exchange))
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +109,7 @@ ANSWERS: dict[str, Callable[[Asking], Awaitable[tuple[int, Any]]]] = {
     "namespace": namespace,
     "realtime": realtime,
     "needs_id": needs_id,
+    "generation": generations.generation,
     "uploads": uploading.uploads,
     "upload": uploading.upload,
     "models": models,

@@ -8,8 +8,18 @@ from accounts.keys.identity import Identity
 from bsod.lib import clock
 from bsod.lib.terms import ObjectKind, Permission
 from proxy.errors import ApiError
-from proxy.gateway.journey import Attempt, Call, Caller, Charge, Outcome, Receipt, Ticket
+from proxy.gateway.journey import (
+    Attempt,
+    Call,
+    Caller,
+    Charge,
+    Outcome,
+    Receipt,
+    Replay,
+    Ticket,
+)
 from proxy.objects import Binding, Made
+from quotas.outcomes import Kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,5 +86,13 @@ class Learn:
     attempt: Attempt
 
 
-Op = Check | Look | Admit | Closing | Learn | Record
-Result = Identity | Binding | Ticket | Receipt | ApiError | None
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """The answer of a call that may be asked for again."""
+
+    account: int
+    kept: Kept
+
+
+Op = Check | Look | Admit | Closing | Learn | Record | Keep
+Result = Identity | Binding | Ticket | Replay | Receipt | ApiError | None

@@ -15,15 +15,16 @@ from bsod.lib.groupcommit import GroupCommit, Unavailable
 from bsod.lib.http import Client
 from bsod.lib.memory import Quiet
 from bsod.lib.steps import step
-from bsod.lib.terms import EndReason, Permission
+from bsod.lib.terms import EndReason, OutcomeState, Permission
 from proxy.gateway import closing
 from proxy.gateway.admission import quota_unavailable as quota_unavailable
 from proxy.gateway.batch import Batch
-from proxy.gateway.journey import Call, Caller, Outcome, Receipt, Ticket
+from proxy.gateway.journey import Call, Caller, Outcome, Receipt, Replay, Ticket
 from proxy.gateway.leash import Leash, Why
-from proxy.gateway.operations import Admit, Begun, Check, Closing, Look, Op, Record
+from proxy.gateway.operations import Admit, Begun, Check, Closing, Keep, Look, Op, Record
 from proxy.objects import Binding, Made
 from proxy.pool import Pool
+from quotas.outcomes import Kept
 from quotas.processes import Heart, Watch
 
 log = logging.getLogger("bsod.gateway")
@@ -105,10 +106,11 @@ class Gateway:
         return found
 
     @step("admit")
-    async def admit(self, call: Call) -> Ticket:
-        """Open the call's entry, durably. ApiError with any refusal of SPEC §4."""
-        ticket: Ticket = await self._ask(Admit(call))
-        return ticket
+    async def admit(self, call: Call) -> Ticket | Replay:
+        """Open the call's entry, durably, unless it has been made before. ApiError with any
+        refusal of SPEC §4."""
+        admitted: Ticket | Replay = await self._ask(Admit(call))
+        return admitted
 
     async def look(self, call: Call) -> Binding | None:
         """Where the objects are that a call names. ApiError with any refusal up to there."""
@@ -125,6 +127,19 @@ class Gateway:
                 await asyncio.shield(item.future)
         except (TimeoutError, Unavailable):
             raise quota_unavailable() from None
+
+    @step("keep")
+    async def keep(self, account: int, kept: Kept) -> None:
+        """Keep an answer, durably, before its end goes out. It has been paid for: where the
+        database stays away it goes out all the same, and is kept as soon as that is back."""
+        item = self.ledger.submit(Keep(account, kept), must=True)
+        try:
+            async with asyncio.timeout(settings.LEDGER_PATIENCE):
+                await asyncio.shield(item.future)
+        except TimeoutError:
+            item.future.add_done_callback(_forget)
+        except Unavailable:
+            self.tell(Keep(account, Kept(kept.scope, kept.entry, OutcomeState.LOST)))
 
     async def _ask(self, op: Op) -> Any:
         try:

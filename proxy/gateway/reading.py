@@ -56,12 +56,17 @@ def form_values(fields: Mapping[str, list[str]]) -> Body:
             raise invalid(name, f"The field '{name}' appears twice.")
         text = values[0]
         if name in ("n", "seconds"):
-            body[name] = int(text) if text.isascii() and text.isdigit() else text
+            body[name] = number(text)
         elif name == "stream":
             body[name] = {"true": True, "false": False}.get(text.lower(), text)
         else:
             body[name] = text
     return body
+
+
+def number(text: str) -> int | str:
+    """The whole number a text spells, or the text. What no limit is as long as is no number."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else text
 
 
 _COUNTS = {"model", "n", "seconds", "stream", "response_format", "purpose", "quality", "size"}
@@ -166,8 +171,8 @@ def _speech(body: Body) -> Reading:
 def _video(body: Body) -> Reading:
     seconds = body.get("seconds")
     # OpenAI spells it as a string, others as a number.
-    if isinstance(seconds, str) and seconds.isascii() and seconds.isdigit():
-        seconds = int(seconds)
+    if isinstance(seconds, str):
+        seconds = number(seconds)
     if seconds is not None and (type(seconds) is not int or not 1 <= seconds <= MOST_SECONDS):
         raise invalid("seconds", f"'seconds' must be a whole number from 1 to {MOST_SECONDS}.")
     return {"seconds": seconds or FILM_SECONDS, "job": ObjectKind.VIDEO}

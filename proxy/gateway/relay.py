@@ -16,6 +16,7 @@ from bsod.lib.terms import Blame, EndReason, Shape
 from proxy.errors import ApiError, Code, invalid
 from proxy.gateway import content, following
 from proxy.gateway.answer import Answer
+from proxy.gateway.idempotency import REPEATABLE
 from proxy.gateway.journey import Receipt, Ticket
 from proxy.gateway.leash import Interrupted, Leash, Vigil, Why
 from proxy.gateway.plane import Gateway
@@ -37,11 +38,6 @@ MOST_JSON = 64_000_000  # bytes of a whole reply (SPEC §4)
 MOST_ERROR = 65_536  # bytes of an error body that are looked at
 JSON = "application/json"
 EVENTS = "text/event-stream"
-# Asking again for one of these makes nothing twice but an answer.
-REPEATABLE = {
-    Shape.CHAT, Shape.COMPLETION, Shape.RESPONSE, Shape.COMPACTION, Shape.EMBEDDING,
-    Shape.MODERATION, Shape.TRANSCRIPTION,
-}  # fmt: skip
 FAREWELL = 1.0  # seconds a body may go on behind a stream's last word
 
 
@@ -182,7 +178,7 @@ class Attempting:
         receipt = await self._paid(lease)
         self._first = monotonic()
         headers = content.headers(reply.headers, bool(self._ticket.tariff))
-        await self._answer.begin(reply.status, headers, self._number)
+        await self._answer.begin(reply.status, headers, self._number, receipt)
         while data:
             await self._pass(data)
             data = await self._next(reply)
@@ -255,7 +251,8 @@ class Attempting:
                     pass
 
     def _completed(self) -> Ended:
-        return Ended(Blame.NOBODY, EndReason.COMPLETED, None, self._reader, self._first, final=True)
+        end = EndReason.UPSTREAM_ERROR if _failed(self._reader) else EndReason.COMPLETED
+        return Ended(Blame.NOBODY, end, None, self._reader, self._first, final=True)
 
     def _streamed(self) -> Ended:
         """The end of events, of which the only one may still be to come: it waits for the close."""
@@ -312,6 +309,11 @@ class Attempting:
         final = why is Why.TOO_LONG or self._first is not None or not self._ticket.call.stream
         reader = self._reader if self._first else None
         return Ended(Blame.FAILURE, EndReason.TIMEOUT, error, reader, self._first, final=final)
+
+
+def _failed(reader: StreamReader | WholeReader | None) -> bool:
+    """Whether a whole answer says of itself that nothing came of it."""
+    return bool(reader and reader.state and reader.state.get("status") == "failed")
 
 
 def _forbids(status: int, head: bytes) -> bool:

@@ -114,6 +114,12 @@ class Reader(Protocol):
     with them go on before they are recorded."""
     state: Mapping[str, Any] | None
     """The last full object the answer showed: a run, a batch, a response. None: none."""
+    units: int | None
+    """Things with a price each that the answer has, as images; None: it does not count them."""
+    shown: int
+    """How many of them have gone on."""
+    preview: bool
+    """A part of another has gone on."""
 
     @property
     def produced(self) -> int:

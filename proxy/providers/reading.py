@@ -21,6 +21,10 @@ _MODEL = re.compile(rb'"model"(\s*:\s*)"(?:[^"\\]|\\.)*"')
 class Reading:
     """What is known of a reply so far."""
 
+    units: int | None = None
+    shown = 0
+    preview = False
+
     def __init__(self, asked: Asked) -> None:
         self.asked = asked
         self.usage: Usage | None = None

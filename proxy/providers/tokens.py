@@ -1,6 +1,6 @@
 """Tokens without a tokenizer: the byte rule of SPEC §3, and prices by kind for what is no text.
 
-ASCII bytes / 3 + other bytes / 2. It errs upwards on prose in every script measured; what was
+ASCII bytes / 3 + other bytes / 2. It errs upwards, by how much is in docs/metering.md; what was
 really used is known at the close.
 """
 

@@ -95,6 +95,7 @@ class ImageWhole(ObjectWhole):
     def _note(self, reply: dict[str, Any]) -> None:
         if not isinstance(reply.get("data", []), list) or reply.keys().isdisjoint(_IMAGES):
             raise Malformed("the reply has no images")
+        self.units = len(reply.get("data", []))
         self.usage = flow_of(reply.get("usage"))
 
 

@@ -1,9 +1,10 @@
 """The state machine: random movements, done by the real batch code on the real database and by
 `model.Ledger`, and compared after every one of them.
 
-Two processes share an account with four keys (plain, capped, few open calls, unlimited). Time is
-the test's: it stands still, jumps over midnight, and steps back an hour. Between the two nothing
-is shared but the amounts asked for.
+Two processes share an account with four keys (plain, capped, few open calls, unlimited). They ask
+for text, for images by the piece, and for what a job ends. Time is the test's: it stands still,
+jumps over midnight, and steps back an hour. Between the two nothing is shared but the amounts
+asked for.
 """
 
 import contextlib
@@ -30,35 +31,25 @@ from accounts.models import Plan
 from accounts.service import create_account
 from bsod.lib import clock
 from bsod.lib.groupcommit import ProcessGone, exclusive
-from bsod.lib.terms import Bucket
+from bsod.lib.terms import Bucket, ObjectKind
 from proxy.errors import ApiError
+from proxy.gateway import jobs
 from proxy.gateway.journey import Receipt, Ticket
 from proxy.gateway.operations import Op
 from proxy.pool import Pool
 from quotas import meter, processes
-from quotas.models import Balance, Entry, Process
+from quotas.models import Balance, Process
 from tests import kit
-from tests.quotas.desk import Clerk, admit, close, model, token
+from tests.quotas import wares
+from tests.quotas.desk import Clerk, close, token
 from tests.quotas.model import Held, Ledger, Pot, Terms, later
+from tests.quotas.wares import BUCKETS, BY_THE_PIECE, CALL, END, Asked, Ended, Ware
 
-BUCKETS = {"base": "text.base", "pro": "text.pro"}
-CAPS = {"text.base": 5_000, "text.pro": 900}
+CAPS = {"text.base": 5_000, "text.pro": 900, "image": 40, "video.other": 8}
 MOST_OPEN, FEW_OPEN = 12, 2
 
-TOKENS = st.one_of(st.integers(0, 60), st.integers(0, 2_500))
-CALL = st.tuples(
-    st.sampled_from(["plain", "capped", "few", "unlimited"]),
-    st.sampled_from(["base", "base", "pro"]),
-    TOKENS,  # prompt
-    st.one_of(st.none(), st.integers(1, 3_000)),  # output limit
-    st.integers(1, 3),  # choices
-)
-END = st.tuples(st.integers(0, 50), st.one_of(st.none(), TOKENS), TOKENS)
 PROCESS = st.integers(0, 1)
 RUN = st.sampled_from(["once", "once", "rolled back", "twice"])
-
-Asked = tuple[str, str, int, int | None, int]
-Ended = tuple[int, int | None, int]
 
 
 class Broken(OperationalError):
@@ -67,7 +58,7 @@ class Broken(OperationalError):
 
 class Machine(RuleBasedStateMachine):
     steps = 0
-    models: dict[str, str] = {}
+    wares: dict[str, Ware] = {}
     pool: Pool | None = None
 
     @initialize()
@@ -75,8 +66,8 @@ class Machine(RuleBasedStateMachine):
         self.now = datetime(2031, 5, 5, 9, 30, tzinfo=UTC)
         self.patch = pytest.MonkeyPatch()
         self.patch.setattr(clock, "now", lambda: self.now)
-        if not Machine.models:
-            Machine.models = {tier: model(tier) for tier in BUCKETS}
+        if not Machine.wares:
+            Machine.wares = {name: wares.ware(name) for name in BUCKETS}
             Machine.pool = Pool()
         self.plan = Plan.objects.create(
             slug=kit.unique("plan"), caps=CAPS, open_calls=MOST_OPEN, requests_per_minute=10**6
@@ -85,7 +76,7 @@ class Machine(RuleBasedStateMachine):
         self.ledger = Ledger(dict(CAPS), MOST_OPEN)
         self.keys: dict[str, tuple[Terms, ApiKey, Any]] = {}
         self._key("plain")
-        self._key("capped", caps={"text.base": 1_500})
+        self._key("capped", caps={"text.base": 1_500, "image": 7})
         self._key("few", open_calls=FEW_OPEN)
         self._key("unlimited", unlimited=True)
         self.clerks = [Clerk(self.pool), Clerk(self.pool)]
@@ -101,6 +92,8 @@ class Machine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         if hasattr(self, "clerks"):
+            for name in self._jobs():
+                jobs.finish(name, ObjectKind.VIDEO, wares.ending(None, 0, stated=False))
             for clerk in self.clerks:
                 clerk.heart.stop()
             processes.close_orphans()
@@ -137,7 +130,7 @@ class Machine(RuleBasedStateMachine):
         clerk = self.clerks[at]
         open_calls = [pair for pair in self.tickets.items() if self._mine(pair[0], clerk)]
         chosen = [(open_calls[n % len(open_calls)], p, c) for n, p, c in ended if open_calls]
-        closes = [close(ticket, prompt, out) for (_, ticket), prompt, out in chosen]
+        closes = [self._end(name, ticket, prompt, out) for (name, ticket), prompt, out in chosen]
         ops: list[Op] = [*closes, *(self._asked(one) for one in asked)]
         if how == "rolled back":
             self._break(clerk, ops)
@@ -159,13 +152,17 @@ class Machine(RuleBasedStateMachine):
 
     def _mine(self, name: str, clerk: Clerk) -> bool:
         held = self.ledger.calls.get(name)
-        return held is not None and held.process in (clerk, None)
+        return held is not None and (held.process is clerk or held.state != "open")
+
+    def _end(self, name: str, ticket: Ticket, prompt: int | None, out: int) -> Op:
+        pieces = self.ledger.calls[name].pieces
+        if pieces and prompt is not None:
+            return wares.close(ticket, out % (pieces + 1))
+        return close(ticket, prompt, out)
 
     def _asked(self, one: Asked) -> Op:
         name, tier, prompt, limit, choices = one
-        return admit(
-            self.keys[name][2], self.models[tier], prompt=prompt, limit=limit, choices=choices
-        )
+        return wares.admit(self.keys[name][2], self.wares[tier], prompt, limit, choices)
 
     def _break(self, clerk: Clerk, ops: Sequence[Op]) -> None:
         """Everything is written, then the connection is lost: nothing may be left of it."""
@@ -179,7 +176,7 @@ class Machine(RuleBasedStateMachine):
         name, tier, prompt, limit, choices = one
         expected = self.ledger.admit(
             self.keys[name][0], BUCKETS[tier], prompt, limit, choices,
-            clock.day_of(self.now), self.now, opened, clerk,
+            clock.day_of(self.now), self.now, opened, clerk, tier in BY_THE_PIECE,
         )  # fmt: skip
         if isinstance(expected, str):
             assert isinstance(result, ApiError), f"admitted, but for {expected}"
@@ -190,16 +187,19 @@ class Machine(RuleBasedStateMachine):
         self.tickets[op.call.id] = result
 
     def _compare_close(self, held: Held, prompt: int | None, out: int, receipt: Receipt) -> None:
-        if prompt is None:
+        came = None if prompt is None else prompt + out
+        if held.pieces and prompt is not None:
+            came = out % (held.pieces + 1) or None
+        if came is None:
             self.ledger.close(held, 0, "released", "upstream_error")
         else:
-            self.ledger.close(held, prompt + out)
+            self.ledger.close(held, came)
         assert (receipt.amount, receipt.shortfall) == (held.amount, held.shortfall)
 
     # ---- what else happens to a ledger
 
     @rule(
-        tier=st.sampled_from(["base", "pro"]),
+        tier=st.sampled_from(sorted(BUCKETS)),
         amount=st.integers(1, 4_000),
         hours=st.one_of(st.none(), st.sampled_from([0.5, 3, 24, 30])),
     )
@@ -208,15 +208,15 @@ class Machine(RuleBasedStateMachine):
         pot = self.ledger.grant(BUCKETS[tier], amount, expires)
         self.grants[pot] = meter.grant(self.account, Bucket(BUCKETS[tier]), amount, expires)
 
-    @rule(cap=st.integers(0, 4_000))
-    def key_cap(self, cap: int) -> None:
+    @rule(cap=st.integers(0, 4_000), bucket=st.sampled_from(["text.base", "image"]))
+    def key_cap(self, cap: int, bucket: str) -> None:
         terms, row, _ = self.keys["capped"]
-        terms.caps["text.base"] = cap
+        terms.caps[bucket] = cap if bucket == "text.base" else cap % 12
         ApiKey.objects.filter(pk=row.pk).update(caps=terms.caps)
 
-    @rule(tier=st.sampled_from(["base", "pro"]), cap=st.integers(0, 8_000))
+    @rule(tier=st.sampled_from(sorted(BUCKETS)), cap=st.integers(0, 8_000))
     def plan_cap(self, tier: str, cap: int) -> None:
-        self.ledger.caps[BUCKETS[tier]] = cap
+        self.ledger.caps[BUCKETS[tier]] = cap % 50 if tier in BY_THE_PIECE else cap
         Plan.objects.filter(pk=self.plan.pk).update(caps=self.ledger.caps)
 
     @rule(which=st.integers(0, 50), amount=st.integers(-2_000, 2_000).filter(bool))
@@ -236,22 +236,58 @@ class Machine(RuleBasedStateMachine):
         self.ledger.purge(None)
         meter.purge(self.account)
 
-    @rule(which=st.integers(0, 50), hours=st.sampled_from([0.5, 3]))
-    def becomes_a_job(self, which: int, hours: float) -> None:
-        """From now on no process holds the call, and it ends by the clock."""
-        held = [pair for pair in self.ledger.calls.items() if pair[1].state == "open"]
-        if held:
-            name, call = held[which % len(held)]
-            call.process, call.due_by = None, later(self.now, hours)
-            Entry.objects.filter(pk=name).update(process=None, expires_at=call.due_by)
-            # Whoever gives a call away knows that others may close it now.
-            for clerk in self.clerks:
-                clerk.batch._open.pop(name, None)
+    @rule(
+        which=st.integers(0, 50),
+        at=PROCESS,
+        hours=st.sampled_from([0.5, 3]),
+        how=st.sampled_from(["once", "rolled back"]),
+    )
+    def begins_a_job(self, which: int, at: int, hours: float, how: str) -> None:
+        """From now on no process holds the call, and it ends as a job does, or by the clock."""
+        clerk = self.clerks[at]
+        held = [name for name, call in self.ledger.calls.items() if self._holds(clerk, call)]
+        if not held:
+            return
+        name = held[which % len(held)]
+        call, ends = self.ledger.calls[name], later(self.now, hours)
+        ware = next(self.wares[w] for w, bucket in BUCKETS.items() if bucket == call.bucket)
+        op = wares.hand_over(self.tickets[name], ware, ends)
+        if how == "rolled back":
+            self._break(clerk, [op])
+        (receipt,) = clerk.run(op)
+        assert (receipt.amount, receipt.reserved) == (0, call.estimate)
+        call.process, call.due_by = None, ends
+
+    @staticmethod
+    def _holds(clerk: Clerk, call: Held) -> bool:
+        return call.state == "open" and call.process is clerk
+
+    def _jobs(self) -> list[str]:
+        held = self.ledger.calls.items()
+        return [name for name, call in held if call.state == "open" and call.process is None]
+
+    @rule(which=st.integers(0, 50), ended=END, stated=st.booleans(), twice=st.booleans())
+    def a_job_ends(self, which: int, ended: Ended, stated: bool, twice: bool) -> None:
+        """Seen by a reply or by the worker: the first closes it, the second changes nothing."""
+        found = self._jobs()
+        if not found:
+            return
+        name, (_, prompt, out) = found[which % len(found)], ended
+        end, call = wares.ending(prompt, out, stated=stated), self.ledger.calls[name]
+        assert jobs.finish(name, ObjectKind.VIDEO, end)
+        assert not (twice and jobs.finish(name, ObjectKind.VIDEO, wares.ending(1, 1, stated=True)))
+        if prompt is None:
+            self.ledger.close(call, 0, "released", "upstream_error")
+        elif call.pieces or not stated:
+            self.ledger.close(call, call.estimate)
+        else:
+            self.ledger.close(call, prompt + out)
 
     @rule()
     def expire(self) -> None:
         self.ledger.expire(self.now)
         processes.close_expired(self.now)
+        jobs.drop_expired(self.now)
 
     @rule(minutes=st.sampled_from([1, 20, 45, 200, 1500]))
     def time_passes(self, minutes: int) -> None:

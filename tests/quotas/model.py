@@ -42,6 +42,9 @@ class Held:
     began: datetime
     reserved: Legs
     process: object | None
+    estimate: int = 0
+    pieces: int = 0
+    """How many were asked for of what has a price for each; 0: tokens."""
     due_by: datetime | None = None
     state: str = "open"
     amount: int = 0
@@ -110,7 +113,7 @@ class Ledger:
 
     def admit(
         self, key: Terms, bucket: str, prompt: int, limit: int | None, choices: int,
-        day: str, now: datetime, opened: dict[str, int], process: object,
+        day: str, now: datetime, opened: dict[str, int], process: object, pieces: bool = False,
     ) -> Held | str:  # fmt: skip
         """A call that is let in, or the code of its refusal."""
         if key.owner == "user":
@@ -123,16 +126,19 @@ class Ledger:
         free = sum(pot.free() for pot in payers)
         if bound:
             free = min(free, bound.free())
-        if limit is None:
+        if pieces:
+            amount = choices
+        elif limit is None:
             left = free - prompt
             if left < choices:
                 return "quota_exceeded"
             amount = prompt + min(1024 * choices, left)
         else:
             amount = prompt + limit * choices
-            if amount > free:
-                return "quota_exceeded"
-        held = Held(key.name, key.owner, bucket, day, now, [], process)
+        if amount > free:
+            return "quota_exceeded"
+        held = Held(key.name, key.owner, bucket, day, now, [], process, amount)
+        held.pieces = choices if pieces else 0
         held.reserved = self._draw(payers, bound, amount)
         for pot, part in held.reserved:
             pot.reserved += part

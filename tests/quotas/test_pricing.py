@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bsod.lib.terms import Bucket
-from quotas.pricing import Reservation, Tariff, TooLittle, reserve, text_tariff
+from quotas.pricing import Reservation, Tariff, TooLittle, media_tariff, reserve, text_tariff
 
 BASE = text_tariff(pro=False, credits=False, price_in=7, price_out=9)
 PRO = text_tariff(pro=True, credits=False, price_in=7, price_out=9)
@@ -38,6 +38,28 @@ def test_fast_mode_costs_five_halves_with_one_rounding() -> None:
     assert credits.cost(11, 0) == 10
     assert credits.cost(250, 0) == 27
     assert credits.standard().cost(250, 0) == 11
+
+
+def test_media_cost_their_units_or_their_price_and_a_part_of_them_its_part() -> None:
+    units = media_tariff(Bucket.IMAGE, credits=False, per_call=4_000, units=3)
+    assert (units.bucket, units.cost(9, 9), units.part(None)) == (Bucket.IMAGE, 3, 3)
+    assert [units.part(count) for count in (0, 1, 2, 3, 9)] == [0, 1, 2, 3, 3]
+    credits = media_tariff(Bucket.IMAGE, credits=True, per_call=7, units=3)
+    assert (credits.bucket, credits.cost(9, 9)) == (Bucket.CREDITS, 21)
+    assert [credits.part(count) for count in (0, 1, 2, 3, 9)] == [0, 7, 14, 21, 21]
+    unpriced = media_tariff(Bucket.IMAGE, credits=True, per_call=0, units=3)
+    assert (unpriced.cost(0, 0), unpriced.part(1)) == (30, 10)
+    assert media_tariff(Bucket.FILE, credits=True, per_call=0).cost(0, 0) == 10
+
+
+@pytest.mark.parametrize(
+    ("seconds", "cost"), [(1, 241), (4, 961), (5, 1_201), (6, 1_442), (3_600, 864_720)]
+)
+def test_a_film_costs_by_the_second_rounded_up_once(seconds: int, cost: int) -> None:
+    film = media_tariff(Bucket.VIDEO_OTHER, credits=True, per_call=1_201, seconds=seconds)
+    assert film.cost(0, 0) == cost
+    film = media_tariff(Bucket.VIDEO_OTHER, credits=False, per_call=1_201, seconds=seconds)
+    assert film.cost(0, 0) == 1
 
 
 @pytest.mark.parametrize(

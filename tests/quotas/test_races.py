@@ -2,28 +2,33 @@
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 import requests
 
 from accounts.keys.service import create_key, revoke
 from accounts.models import Ban, Plan
 from bsod.lib import clock
-from bsod.lib.terms import Bucket
+from bsod.lib.terms import Bucket, Modality
 from quotas import meter
 from quotas.models import Balance
 from tests import kit
 from tests.kit import Person, Site, Supply
+from tests.rawclient import Raw
+from tests.torture import load
 from tests.torture.load import LIMIT, Load, findings, together
-from tests.upstream import FaultServer, Gate, Reply, chat, sse, usage_of
+from tests.upstream import FaultServer, Gate, Reply, chat, json_reply, sse, usage_of
 
 
-def plan(cap: int) -> str:
-    """A plan with so many units of text a day, and nothing else in the way."""
+def plan(cap: int, bucket: str = "text.base") -> str:
+    """A plan with so many units a day, and nothing else in the way."""
     made = Plan.objects.create(
-        slug=kit.unique("plan"), caps={"text.base": cap}, open_calls=500, requests_per_minute=10**5
+        slug=kit.unique("plan"), caps={bucket: cap}, open_calls=500, requests_per_minute=10**5
     )
     return made.slug
 
@@ -46,18 +51,21 @@ def ask(site: Site, who: Person, supplied: Supply) -> requests.Response:
         )  # fmt: skip
 
 
-def test_a_quota_runs_dry_under_sixty_four_connections(site: Site, up: FaultServer) -> None:
+def test_a_quota_runs_dry_under_sixty_four_connections(
+    site: Site, up: FaultServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(load, "OTHERS", 0)
     supplied, cap = kit.supply(up), 6_000
     reserved = estimate(site, supplied, up)
     up.default = chat("Hi", prompt_tokens=11, completion_tokens=9)
     who = kit.person("dry", plan=plan(cap))
-    with Load([int(site.url.rpartition(":")[2])], [who], supplied, clients=64, streams=0) as load:
+    with Load([int(site.url.rpartition(":")[2])], [who], supplied, clients=64, streams=0) as crowd:
         kit.eventually(lambda: cap - who.used() < reserved, 60, 0.2)
     while ask(site, who, supplied).status_code == 200:
         pass
-    assert {told.status for told in load.told} == {200, 429}
-    assert {told.code for told in load.told if told.status == 429} == {"quota_exceeded"}
-    assert findings(load) == []
+    assert {told.status for told in crowd.told} == {200, 429}
+    assert {told.code for told in crowd.told if told.status == 429} == {"quota_exceeded"}
+    assert findings(crowd) == []
     entries = who.closed()
     assert {entry.state for entry in entries} == {"settled"}
     assert who.used() == 20 * len(entries) == sum(entry.amount for entry in entries)
@@ -73,6 +81,59 @@ def test_fifty_requests_at_once_against_a_balance_for_ten(site: Site, up: FaultS
     assert statuses == {200: 10, 429: 40}
     assert len(who.closed(10)) == 10
     assert (who.used(), who.reserved()) == (10 * reserved, 0)
+
+
+def test_images_asked_for_at_once_are_as_many_as_there_are(site: Site, up: FaultServer) -> None:
+    """Four at a time against a cap of ten and a promo of seven: four calls of seventeen units."""
+    supplied = kit.supply(up, modality=Modality.IMAGE)
+    up.default = json_reply({"created": 1, "data": [{"url": "x"}] * 4})
+    who = kit.person("painter", plan=plan(10, "image"))
+    promo = meter.grant(who.account, Bucket.IMAGE, 7, clock.now() + timedelta(hours=1))
+
+    def draw() -> int:
+        body = {"model": supplied.model, "prompt": "x", "n": 4}
+        url = f"{site.url}/v1/images/generations"
+        return requests.post(url, json=body, headers=who.auth, timeout=30).status_code
+
+    assert Counter(together(30, draw)) == {200: 4, 429: 26}
+    assert {entry.amount for entry in who.closed(4)} == {4}
+    rows = {row.period is None: row for row in Balance.objects.filter(account=who.account)}
+    assert (rows[False].used, rows[True].used, rows[True].pk) == (10, 6, promo.pk)
+    assert kit.ledger_adds_up(who)
+
+
+def test_two_hundred_streams_of_one_key_leave_the_others_alone(site: Site, up: FaultServer) -> None:
+    """Its plan allows a hundred open calls (A29)."""
+    supplied, gate = kit.supply(up), Gate()
+    flood, other = kit.person("flood"), kit.person("other")
+    up.default = held_stream(gate)
+    crowd = [Raw(site) for _ in range(200)]
+    for raw in crowd:
+        raw.chat(flood, kit.ask(supplied, stream=True, max_tokens=5))
+    gate.wait_for(100, 20)
+
+    served = [ask(site, flood, supplied).status_code for _ in range(4)]
+    up.script(chat())
+    assert ask(site, other, supplied).status_code == 200
+
+    assert set(served) == {429}
+    gate.open()
+    answers: Counter[str] = Counter()
+    for raw in crowd:
+        reply = raw.reply()
+        code = reply.error["code"] if reply.status == 429 else "whole"
+        answers[code] += 1
+        if code == "concurrency":
+            assert 1 <= int(reply.header("retry-after") or 0) <= 5
+            assert reply.header("x-should-retry") != "false", "it is worth another try"
+        else:
+            assert reply.body.endswith(b"data: [DONE]\n\n")
+        raw.leave()
+    assert answers == {"whole": 100, "concurrency": 100}
+    assert len(flood.closed(100)) == 100
+    up.script(chat())
+    assert ask(site, flood, supplied).status_code == 200
+    assert kit.ledger_adds_up(flood)
 
 
 def test_cap_promo_and_key_cap_hold_together(site: Site, up: FaultServer) -> None:
@@ -145,16 +206,33 @@ def test_a_banned_user_is_refused_by_every_worker_at_once(site: Site, up: FaultS
     assert everywhere(site, who, supplied) == {200}
 
 
-def test_a_stream_stays_on_the_day_it_began(
-    launch: Callable[..., Site], up: FaultServer, tmp_path: Path
-) -> None:
-    shift = tmp_path / "now"
-    shift.write_text("2031-03-04T23:59:59+00:00")
-    site = launch(1, SHIFT_FILE=str(shift), PYTHONPATH=str(Path(__file__).parent / "shifted"))
-    supplied, who, gate = kit.supply(up), kit.person("owl"), Gate()
+@dataclass
+class Shifted:
+    """A gateway whose wall clock is the test's."""
+
+    site: Site
+    file: Path
+
+    def now(self, moment: str) -> None:
+        self.file.write_text(f"{moment}+00:00")
+
+
+@pytest.fixture(scope="module")
+def shifted(database: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shifted]:
+    file = tmp_path_factory.mktemp("clock") / "now"
+    file.write_text("2031-03-04T12:00:00+00:00")
+    shift = {"SHIFT_FILE": str(file), "PYTHONPATH": str(Path(__file__).parent / "shifted")}
+    running = kit.launch(1, **shift)
+    yield Shifted(running, file)
+    running.stop(9)
+
+
+def test_a_stream_stays_on_the_day_it_began(shifted: Shifted, up: FaultServer) -> None:
+    shifted.now("2031-03-04T23:59:59")
+    site, supplied, who, gate = shifted.site, kit.supply(up), kit.person("owl"), Gate()
     up.script(held_stream(gate))
     stream: Any = site.post(who, kit.ask(supplied, stream=True), stream=True)
-    shift.write_text("2031-03-05T00:00:01+00:00")
+    shifted.now("2031-03-05T00:00:01")
     assert site.chat(who, supplied).status_code == 200
     gate.open()
     assert kit.sse(stream)[-1] == "[DONE]"
@@ -162,7 +240,40 @@ def test_a_stream_stays_on_the_day_it_began(
     assert (first.day, second.day) == ("2031-03-04", "2031-03-05")
     used = {row.period: (row.used, row.reserved) for row in _balances(who)}
     assert used == {"2031-03-04": (11, 0), "2031-03-05": (second.amount, 0)}
-    assert first.created_at.isoformat() < first.closed_at.isoformat()
+    assert first.closed_at
+    assert first.created_at < first.closed_at
+
+
+def test_a_clock_that_steps_back_an_hour_gives_nobody_a_day_twice(
+    shifted: Shifted, up: FaultServer
+) -> None:
+    """Over midnight and back: each day has its own cap, once, whatever the order of the days."""
+    site, supplied, gate = shifted.site, kit.supply(up), Gate()
+    shifted.now("2031-06-30T12:00:00")
+    reserved = estimate(site, supplied, up)
+    who = kit.person("traveller", plan=plan(2 * reserved))
+    up.script(held_stream(gate))
+    shifted.now("2031-07-01T00:30:00")
+    stream: Any = site.post(who, kit.ask(supplied, stream=True, max_tokens=LIMIT), stream=True)
+
+    shifted.now("2031-06-30T23:30:00")
+    assert [site.chat(who, supplied, max_tokens=LIMIT).status_code for _ in range(3)] == [
+        200, 200, 429,
+    ]  # fmt: skip
+    gate.open()
+    assert kit.sse(stream)[-1] == "[DONE]"
+    shifted.now("2031-07-01T00:31:00")
+    assert [site.chat(who, supplied, max_tokens=LIMIT).status_code for _ in range(2)] == [200, 429]
+    shifted.now("2031-06-30T23:59:00")
+    late = site.chat(who, supplied, max_tokens=LIMIT)
+
+    assert (late.status_code, late.json()["error"]["quota"]["left"]) == (429, 0)
+    assert int(late.headers["retry-after"]) == 60
+    days = Counter(entry.day for entry in who.closed(4))
+    assert days == {"2031-06-30": 2, "2031-07-01": 2}
+    used = {row.period: (row.used, row.reserved) for row in _balances(who)}
+    assert used == {"2031-06-30": (2 * reserved, 0), "2031-07-01": (reserved + 11, 0)}
+    assert kit.ledger_adds_up(who)
 
 
 def test_a_key_cap_that_is_lifted_binds_no_more_on_the_same_day(

@@ -9,6 +9,7 @@ import pytest
 from tests import kit
 from tests.kit import Person, Site, Supply
 from tests.sdk.conftest import HERE, Call
+from tests.sdk.gateway import arrived, not_before
 from tests.upstream import FaultServer, chat, chat_stream
 
 
@@ -82,13 +83,37 @@ def test_a_bad_value_is_a_bad_request_that_names_it(ask: Call) -> None:
     assert (error["name"], error["param"]) == ("BadRequestError", "max_tokens")
 
 
-def test_an_exhausted_quota_costs_one_request(ask: Call, supplied: Supply) -> None:
-    poor = kit.person("poor", caps={"text.base": 10})
+@pytest.mark.parametrize(
+    ("person", "status", "name", "code", "quota"),
+    [
+        ({"caps": {"text.base": 10}}, 429, "RateLimitError", "quota_exceeded", ("text.base", 10)),
+        ({"plan": "pro", "caps": {"credits": 5}}, 402, "APIError", "insufficient_credits",
+         ("credits", 5)),
+    ],
+    ids=["bucket", "credits"],
+)  # fmt: skip
+def test_an_exhausted_quota_costs_one_request(
+    ask: Call, supplied: Supply, person: dict[str, Any], status: int, name: str, code: str,
+    quota: tuple[str, int],
+) -> None:  # fmt: skip
+    poor = kit.person("poor", **person)
     answer = ask("plain", apiKey=poor.secret)
-    assert answer["error"]["name"] == "RateLimitError"
-    assert answer["error"]["code"] == "quota_exceeded"
-    assert answer["requests"] == 1
+    error = answer["error"]
+    assert (error["name"], error["status"], error["code"]) == (name, status, code)
+    assert (error["body"]["quota"]["bucket"], error["body"]["quota"]["left"]) == quota
+    assert (answer["requests"], arrived(poor)) == (1, 1)
     assert supplied.up.seen == []
+
+
+@pytest.mark.once
+def test_one_request_too_many_a_minute_is_made_again_after_its_wait(
+    ask: Call, alice: Person
+) -> None:
+    not_before(alice, 1.9)  # the program has to start first
+    answer = ask("plain")
+    assert answer["text"]
+    assert answer["requests"] == 2
+    assert (arrived(alice), len(alice.closed())) == (1, 1)
 
 
 def test_a_failure_in_the_middle_of_a_stream_is_raised(ask: Call, supplied: Supply) -> None:

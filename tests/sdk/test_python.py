@@ -1,6 +1,7 @@
 """The official Python SDK against a running gateway: only the base URL and the key are ours."""
 
 import asyncio
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +11,7 @@ from openai import AsyncOpenAI, OpenAI
 
 from tests import kit
 from tests.kit import Person, Site, Supply
+from tests.sdk.gateway import arrived, not_before
 from tests.upstream import FaultServer, chat, chat_stream, error
 
 MESSAGES: list[Any] = [{"role": "user", "content": "Hello"}]
@@ -150,9 +152,46 @@ def test_an_exhausted_quota_costs_one_request(site: Site, supplied: Supply) -> N
             ask(client, supplied)
         assert raised.value.code == "quota_exceeded"
         assert raised.value.type == "insufficient_quota"
+        assert _quota(raised.value) == {"bucket": "text.base", "limit": "key", "left": 10}
         assert client.requests == 1, "the SDK would try three times if it were not told"
+    assert arrived(poor) == 1
     assert supplied.up.seen == []
     assert poor.entries() == []
+
+
+def test_too_few_credits_cost_one_request(site: Site, supplied: Supply) -> None:
+    poor = kit.person("poor", plan="pro", caps={"credits": 5})
+    with Counting(base_url=f"{site.url}/v1", api_key=poor.secret) as client:
+        with pytest.raises(openai.APIStatusError) as raised:
+            ask(client, supplied)
+        assert raised.value.status_code == 402
+        assert raised.value.code == "insufficient_credits"
+        assert _quota(raised.value) == {"bucket": "credits", "limit": "key", "left": 5}
+        assert client.requests == 1
+    assert arrived(poor) == 1
+    assert supplied.up.seen == []
+
+
+def _quota(error: openai.APIStatusError) -> dict[str, Any]:
+    """What the exception says of the quota, the numbers that change with the day left out."""
+    assert isinstance(error.body, dict)
+    quota = dict(error.body["quota"])
+    assert quota.pop("needed") >= 10
+    assert quota.pop("resets_at").endswith("Z")
+    return quota
+
+
+@pytest.mark.once
+def test_one_request_too_many_a_minute_is_made_again_after_its_wait(
+    site: Site, supplied: Supply, alice: Person
+) -> None:
+    not_before(alice, 0.7)
+    began = time.monotonic()
+    with Counting(base_url=f"{site.url}/v1", api_key=alice.secret) as client:
+        assert ask(client, supplied).choices
+        assert client.requests == 2
+    assert time.monotonic() - began >= 0.95, "its own pause is half a second"
+    assert (arrived(alice), len(alice.closed())) == (1, 1)
 
 
 def test_a_failure_in_the_middle_of_a_stream_is_raised(plain: OpenAI, supplied: Supply) -> None:

@@ -2,15 +2,20 @@
 
 What a client has been told is compared with the ledger afterwards (`findings`): an answer without
 its entry, a charge that differs from the usage in the answer, or a unit held for nobody, is one.
+Some requests have an `Idempotency-Key`: what is lost of their answers is asked for again, now and
+then also what is not, and none may be charged twice.
 """
 
 import http.client
+import itertools
 import json
 import random
+import secrets
 import threading
+import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -28,18 +33,29 @@ if TYPE_CHECKING:
     from django.db.models import QuerySet
 
 LIMIT = 60  # output tokens each call asks for
+MARKED = 10_000  # the same of requests with a key, and one more for each
+SEEN_THROUGH = 12.0  # seconds
 OTHERS = 0.2  # share of calls that are no chat
 
 
 @dataclass(frozen=True)
 class Told:
-    """One answer. `tokens` is what its usage states; `whole` that it came to its proper end."""
+    """One answer. `tokens` is what its usage states; `whole` that it came to its proper end;
+    `again` that it was given before, as the answer to the call `id`."""
 
     id: str
     status: int
     whole: bool
     tokens: int | None
     code: str | None = None
+    again: bool = False
+
+
+@dataclass(frozen=True)
+class Request:
+    who: Person
+    body: dict[str, Any]
+    key: str | None
 
 
 def varied(supplied: Supply, seed: int = 1, pause: float = 0.0) -> None:
@@ -99,16 +115,22 @@ class Client(threading.Thread):
         super().__init__(daemon=True)
         self._load, self._dice, self._turn = load, random.Random(number), number
         self._connection: http.client.HTTPConnection | None = None
+        self._pending: Request | None = None
+        """What is to be asked again with its key."""
 
     def run(self) -> None:
-        load = self._load
-        while not load.ended.is_set():
+        """Ask until the load ends; what was lost by then, until it is known what has become of
+        it."""
+        patience = float("inf")
+        while not self._load.ended.is_set() or (self._pending and time.monotonic() < patience):
+            if self._load.ended.is_set():
+                patience = min(patience, time.monotonic() + SEEN_THROUGH)
             try:
-                load.told.append(self._ask())
+                self._ask()
             except (OSError, http.client.HTTPException):
-                load.lost += 1
+                self._load.lost += 1
                 self._hang_up()
-                load.ended.wait(0.05)
+                time.sleep(0.05)
         self._hang_up()
 
     def _hang_up(self) -> None:
@@ -116,38 +138,54 @@ class Client(threading.Thread):
             self._connection.close()
         self._connection = None
 
-    def _ask(self) -> Told:
+    def _ask(self) -> None:
         load, dice = self._load, self._dice
         if self._connection is None:
             port = load.ports[self._turn % len(load.ports)]
             self._turn += 1
             self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-        who, stream = dice.choice(load.people), dice.random() < load.streams
-        path, body = self._call(stream)
-        headers = {**who.auth, "Content-Type": "application/json"}
-        self._connection.request("POST", path, json.dumps(body), headers)
-        response = self._connection.getresponse()
-        name = response.headers["x-request-id"]
-        if stream and dice.random() < load.leaving:
-            response.read(20)
-            self._hang_up()
-            return Told(name, response.status, False, None)
-        try:
-            data = response.read()
-        except (OSError, http.client.HTTPException):
-            self._hang_up()
-            return Told(name, response.status, False, None)
-        return understood(name, response.status, data)
+        asked = self._pending or self._fresh()
+        self._pending = asked if asked.key else None
+        told = self._told(asked)
+        if told.code and told.code.startswith("idempotency_"):
+            # It runs still; or it was cut off, and is not to be had any more.
+            self._pending = asked if told.code == "idempotency_running" else None
+            time.sleep(0.05)
+            return
+        load.told.append(told)
+        if told.whole and told.status != 503 and (told.again or dice.random() > load.asking_again):
+            self._pending = None
 
-    def _call(self, stream: bool) -> tuple[str, dict[str, Any]]:
-        """Mostly chat; now and then a response that is stored, streamed or in the background."""
-        body: dict[str, Any] = kit.ask(self._load.supplied, max_tokens=LIMIT)
-        if self._dice.random() < OTHERS:
-            asked = {"model": body["model"], "input": "Hello", "max_output_tokens": LIMIT}
-            return "/v1/responses", {**asked, "stream" if stream else "background": True}
-        if stream:
+    def _fresh(self) -> Request:
+        load, dice = self._load, self._dice
+        body: dict[str, Any] = kit.ask(load.supplied, max_tokens=LIMIT)
+        if dice.random() < load.streams:
             body |= {"stream": True, "stream_options": {"include_usage": True}}
-        return "/v1/chat/completions", body
+        key = None
+        if dice.random() < load.marked:
+            # By its limit, which is like no other's, the entries of a request are known.
+            key, body["max_tokens"] = secrets.token_hex(8), MARKED + next(load.serial)
+        return Request(dice.choice(load.people), body, key)
+
+    def _told(self, asked: Request) -> Told:
+        assert self._connection is not None
+        load, dice = self._load, self._dice
+        headers = {**asked.who.auth, "Content-Type": "application/json"}
+        headers |= {"Idempotency-Key": asked.key} if asked.key else {}
+        self._connection.request("POST", "/v1/chat/completions", json.dumps(asked.body), headers)
+        response = self._connection.getresponse()
+        first = response.headers["x-original-request-id"]
+        name, again = first or response.headers["x-request-id"], first is not None
+        leaves = "stream" in asked.body and dice.random() < load.leaving
+        leaves = leaves and response.status == 200
+        try:
+            data = response.read(20 if leaves else None)
+        except (OSError, http.client.HTTPException):
+            leaves = True
+        if leaves:
+            self._hang_up()
+            return Told(name, response.status, False, None, again=again)
+        return replace(understood(name, response.status, data), again=again)
 
 
 def understood(name: str, status: int, data: bytes) -> Told:
@@ -181,10 +219,15 @@ class Load:
         clients: int = 16,
         streams: float = 0.4,
         leaving: float = 0.0,
+        marked: float = 0.3,
+        asking_again: float = 0.2,
     ) -> None:
         self.ports, self.people, self.supplied = ports, people, supplied
         self.streams, self.leaving = streams, leaving
         """Shares of calls that are streamed, and of streams whose client leaves half-way."""
+        self.marked, self.asking_again = marked, asking_again
+        """Shares of requests with a key, and of those that are asked again though answered."""
+        self.serial = itertools.count(1)
         self.told: list[Told] = []
         self.lost = 0
         """Requests that got no answer at all."""
@@ -226,9 +269,10 @@ def findings(load: Load, seconds: float = 15.0) -> list[str]:
         fault = _fault(told, entries.get(told.id))
         if fault:
             found.append(f"{told}: {fault}")
-    for name, count in Counter(told.id for told in load.told).items():
+    for name, count in Counter(told.id for told in load.told if not told.again).items():
         if count > 1:
             found.append(f"{name} was answered {count} times")
+    found += _charged_twice(entries.values())
     return found + [fault for account in accounts for fault in _sums(account)]
 
 
@@ -238,6 +282,16 @@ def _all_closed(calls: "QuerySet[Entry]") -> bool:
     if jobs.update(next_at=clock.now() - timedelta(minutes=1)):
         poll_due(clock.now())
     return not calls.filter(state="open").exists()
+
+
+def _charged_twice(entries: Collection[Entry]) -> list[str]:
+    """Requests with a key that have cost something more than once."""
+    paid = Counter(entry.estimate for entry in entries if entry.state == "settled")
+    return [
+        f"a request was charged {count} times (its entries reserved {estimate})"
+        for estimate, count in paid.items()
+        if count > 1 and estimate > MARKED
+    ]
 
 
 def _fault(told: Told, entry: Entry | None) -> str | None:

@@ -42,5 +42,5 @@ def test_every_kind_of_step_has_its_kill_points() -> None:
     names = {point.name for point in all_points(random.Random(1))}
     assert names >= {
         "read", "admit", "record", "relay", "close", "finish", "batch", "commit",
-        "register", "bury", "close_orphans", "close_expired", "leave",
+        "register", "bury", "close_orphans", "close_expired", "leave", "keep", "replay",
     }  # fmt: skip

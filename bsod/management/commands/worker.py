@@ -18,6 +18,7 @@ from django.db import Error, connection
 from bsod.lib import clock
 from proxy import objects, service
 from proxy.gateway import jobs
+from quotas import outcomes
 from quotas.processes import Watch, close_expired
 
 log = logging.getLogger("bsod.worker")
@@ -43,6 +44,7 @@ def chores() -> list[Chore]:
         Chore("limits", 600.0, service.forget_old_limits),
         Chore("expired jobs", 60.0, jobs.drop_expired),
         Chore("expired objects", 600.0, objects.purge_expired),
+        Chore("expired outcomes", 600.0, outcomes.purge_expired),
     ]
 
 

@@ -61,7 +61,8 @@ CREATES = {Shape.RESPONSE: ObjectKind.RESPONSE, Shape.RUN: ObjectKind.RUN}
 
 
 def reader_of(shape: Shape, **more: Any) -> StreamReader:
-    return stream_reader(asked(shape=shape, path="x", body={}, creates=CREATES.get(shape), **more))
+    values = {"path": "x", "body": {}, "creates": CREATES.get(shape)}
+    return stream_reader(asked(shape=shape, **values | more))
 
 
 def last(reader: StreamReader, shape: Shape) -> bytes:
@@ -194,7 +195,7 @@ def test_an_end_mark_with_no_end_before_it_is_no_end(shape: Shape) -> None:
     assert not reader.complete
 
 
-@pytest.mark.parametrize("shape", [Shape.RESPONSE, Shape.TRANSCRIPTION, Shape.SPEECH])
+@pytest.mark.parametrize("shape", [Shape.RESPONSE, Shape.TRANSCRIPTION, Shape.SPEECH, Shape.IMAGE])
 def test_nothing_behind_the_last_word_matters(shape: Shape) -> None:
     before, end = PLAYS[shape]
     reader = reader_of(shape)
@@ -207,7 +208,7 @@ def test_nothing_behind_the_last_word_matters(shape: Shape) -> None:
 @pytest.mark.parametrize("shape", [Shape.RUN, Shape.IMAGE])
 def test_an_end_that_was_not_the_last_one_goes_on_after_all(shape: Shape) -> None:
     before, end = PLAYS[shape]
-    reader = reader_of(shape)
+    reader = reader_of(shape, body={"n": 2})
     assert reader.feed(end) == b""
     assert not reader.done
     assert reader.feed(before[0]) == end + before[0]

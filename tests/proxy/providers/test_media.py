@@ -23,13 +23,15 @@ def call(shape: Shape, **more: Any) -> Any:
 
 @pytest.mark.parametrize("kind", ["image_generation", "image_edit"])
 def test_the_usage_of_streamed_images_is_the_sum_of_theirs(kind: str) -> None:
-    reader = stream_reader(call(Shape.IMAGE, stream=True))
+    reader = stream_reader(call(Shape.IMAGE, stream=True, body={"n": 2}))
     one = typed(f"{kind}.completed", b64_json="AAAA", usage=USAGE)
     assert reader.feed(typed(f"{kind}.partial_image", b64_json="A", partial_image_index=0))
     assert reader.feed(one) == b""
     assert reader.usage == Usage(5, 70)
+    assert (reader.done, reader.units, reader.shown) == (False, 1, 0)
     assert reader.feed(one) == one
     assert reader.complete
+    assert (reader.done, reader.units, reader.shown) == (True, 2, 1)
     assert reader.usage == Usage(10, 140)
     assert reader.finish(None) == one
 
