@@ -6,6 +6,7 @@ left is exactly what a reservation may take.
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from accounts.keys.identity import Identity
@@ -55,20 +56,31 @@ def left(book: Book, who: Holder, bucket: Bucket, day: str, at: datetime) -> Lef
 
 def narrowest(purse: Purse) -> Row | None:
     """The cap that leaves least: the day's (or the period's), or the key's own."""
-    caps = [row for row in purse.payers if row.period]
-    if purse.bound:
-        caps.append(purse.bound)
-    return min(caps, key=lambda row: _or_endless(row.free), default=None)
+    found: Row | None = None
+    least: int | None = None
+    for row in (*purse.payers, purse.bound) if purse.bound else purse.payers:
+        if not row.period:
+            continue
+        free = row.free
+        if found is None or (free is not None and (least is None or free < least)):
+            found, least = row, free
+    return found
 
 
 def resets_at(purse: Purse, day: str) -> datetime:
     """When there will be more: at midnight, or with the next period of a plan of credits."""
-    periods = [row for row in purse.payers if row.period and row.expires_at]
-    ends = max(periods, key=lambda row: row.period or "").expires_at if periods else None
-    if ends is None:
-        return clock.end_of_day(day)
+    latest: Row | None = None
+    for row in purse.payers:
+        if row.period and row.expires_at and (latest is None or row.period > (latest.period or "")):
+            latest = row
+    if latest is None or latest.expires_at is None:
+        return _midnight(day)
     # Told to the second, and never too early.
+    ends = latest.expires_at
     return ends.replace(microsecond=0) + timedelta(seconds=bool(ends.microsecond))
+
+
+_midnight = lru_cache(maxsize=8)(clock.end_of_day)
 
 
 def binding(purse: Purse) -> str:

@@ -6,11 +6,10 @@ anything that nobody has looked at: a free call has a pace, and draws on no buck
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from math import ceil
-from operator import itemgetter
+from typing import NamedTuple
 
 from bsod.lib.terms import Bucket
 from quotas import pace as paces
@@ -21,8 +20,7 @@ from quotas.pace import Minute
 _TOKENS = (Bucket.TEXT_BASE, Bucket.TEXT_PRO)  # the buckets whose units are tokens
 
 
-@dataclass(frozen=True, slots=True)
-class BucketLeft:
+class BucketLeft(NamedTuple):
     """A call's bucket, for the key that asks. None: without limit."""
 
     bucket: Bucket
@@ -32,8 +30,7 @@ class BucketLeft:
     """Seconds."""
 
 
-@dataclass(frozen=True, slots=True)
-class PaceLeft:
+class PaceLeft(NamedTuple):
     """The narrowest of the call's requests a minute."""
 
     limit: int
@@ -41,8 +38,7 @@ class PaceLeft:
     resets_in: int
 
 
-@dataclass(frozen=True, slots=True)
-class Quota:
+class Quota(NamedTuple):
     """The limits of one call, as far as they are known."""
 
     bucket: BucketLeft | None = None
@@ -61,10 +57,7 @@ def pace_left(
     """What is left of the minute once this request has been counted. None: no limit."""
     if not paced:
         return None
-    left, limit = min(
-        ((limit - paces.rate(counted[owner], now), limit) for owner, limit in paced),
-        key=itemgetter(0),
-    )
+    left, limit = min([(limit - paces.rate(counted[owner], now), limit) for owner, limit in paced])
     return PaceLeft(limit, max(0, int(left)), _of_minute(now))
 
 

@@ -54,6 +54,7 @@ class Told:
 @dataclass(frozen=True)
 class Request:
     who: Person
+    path: str
     body: dict[str, Any]
     key: str | None
 
@@ -153,26 +154,36 @@ class Client(threading.Thread):
             time.sleep(0.05)
             return
         load.told.append(told)
-        if told.whole and told.status != 503 and (told.again or dice.random() > load.asking_again):
+        answered = told.whole and told.status != 503 and dice.random() > load.asking_again
+        if told.again or answered:
             self._pending = None
 
     def _fresh(self) -> Request:
         load, dice = self._load, self._dice
-        body: dict[str, Any] = kit.ask(load.supplied, max_tokens=LIMIT)
-        if dice.random() < load.streams:
-            body |= {"stream": True, "stream_options": {"include_usage": True}}
-        key = None
+        key, limit = None, LIMIT
         if dice.random() < load.marked:
             # By its limit, which is like no other's, the entries of a request are known.
-            key, body["max_tokens"] = secrets.token_hex(8), MARKED + next(load.serial)
-        return Request(dice.choice(load.people), body, key)
+            key, limit = secrets.token_hex(8), MARKED + next(load.serial)
+        path, body = self._call(limit)
+        return Request(dice.choice(load.people), path, body, key)
+
+    def _call(self, limit: int) -> tuple[str, dict[str, Any]]:
+        """Mostly chat; now and then a response that is stored, streamed or in the background."""
+        body: dict[str, Any] = kit.ask(self._load.supplied, max_tokens=limit)
+        stream = self._dice.random() < self._load.streams
+        if self._dice.random() < OTHERS:
+            asked = {"model": body["model"], "input": "Hello", "max_output_tokens": limit}
+            return "/v1/responses", {**asked, "stream" if stream else "background": True}
+        if stream:
+            body |= {"stream": True, "stream_options": {"include_usage": True}}
+        return "/v1/chat/completions", body
 
     def _told(self, asked: Request) -> Told:
         assert self._connection is not None
         load, dice = self._load, self._dice
         headers = {**asked.who.auth, "Content-Type": "application/json"}
         headers |= {"Idempotency-Key": asked.key} if asked.key else {}
-        self._connection.request("POST", "/v1/chat/completions", json.dumps(asked.body), headers)
+        self._connection.request("POST", asked.path, json.dumps(asked.body), headers)
         response = self._connection.getresponse()
         first = response.headers["x-original-request-id"]
         name, again = first or response.headers["x-request-id"], first is not None
@@ -285,11 +296,12 @@ def _all_closed(calls: "QuerySet[Entry]") -> bool:
 
 
 def _charged_twice(entries: Collection[Entry]) -> list[str]:
-    """Requests with a key that have cost something more than once."""
-    paid = Counter(entry.estimate for entry in entries if entry.state == "settled")
+    """Requests with a key that have cost something more than once. Prompts of two routes are not
+    estimated alike, so that two limits may come to one sum."""
+    paid = Counter((e.route, e.estimate) for e in entries if e.state == "settled")
     return [
-        f"a request was charged {count} times (its entries reserved {estimate})"
-        for estimate, count in paid.items()
+        f"a request to {route} was charged {count} times (its entries reserved {estimate})"
+        for (route, estimate), count in paid.items()
         if count > 1 and estimate > MARKED
     ]
 
