@@ -65,7 +65,9 @@ def read(batch: State, ops: Sequence[Op]) -> None:
     named = {wanted.id for op in ops if isinstance(op, Admit | Look) for wanted in op.call.wanted}
     if named:
         batch.owned = objects.read(batch.cursor, named, batch.now)
-    made = [row for op in ops if isinstance(op, Closing | Record) for row in op.made]
+    # What nobody was told of is nobody's: its call is closed at 0.
+    told = (op for op in ops if isinstance(op, Record) or (isinstance(op, Closing) and not op.void))
+    made = [row for op in told for row in op.made]
     if made:
         batch.taken = objects.record(batch.cursor, made, batch.now)
     gone = [place for op in ops if isinstance(op, Record) for place in op.gone]

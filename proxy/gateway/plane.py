@@ -169,7 +169,7 @@ class Gateway:
         """
         ends = clock.monotonic() + settings.CLOSE_PATIENCE
         charge = closing.charge(ticket, outcome)
-        void_after = None if sent or begun else ends
+        void_after = None if sent else ends
         op = Closing(ticket, outcome, charge, outcome.status, latency_ms, void_after, made, begun)
         item = self.ledger.submit(op, must=True)
         loop = asyncio.get_running_loop()
