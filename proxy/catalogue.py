@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import NamedTuple
 
-from bsod.lib.terms import Modality, Tier
+from bsod.lib.terms import Modality, Service, Tier
 
 
 class Traits(NamedTuple):
@@ -22,6 +22,8 @@ class Traits(NamedTuple):
     price_in: int = 10
     price_out: int = 40
     per_call: int = 0
+    speaks: frozenset[Service] | None = None
+    """What it can be asked for; None: whatever its provider offers."""
 
 
 _PRO, _BASE = Tier.PRO, Tier.BASE

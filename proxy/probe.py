@@ -62,7 +62,8 @@ def list_models(key: ProviderKey) -> Finding:
     def read(adapter: Adapter, reply: requests.Response) -> Finding:
         body = b"".join(_bytes(reply))
         try:
-            return Finding(Blame.NOBODY, "answers", adapter.catalog(orjson.loads(body)))
+            listed = adapter.catalog(orjson.loads(body))
+            return Finding(Blame.NOBODY, "answers", [model.id for model in listed])
         except (ValueError, Malformed):
             return Finding(Blame.NOBODY, "answers, but gives no model list")
 

@@ -6,7 +6,8 @@ reply that is no success, `catalog` reads a model list. One contract test runs a
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from datetime import date
+from typing import Any, NamedTuple, Protocol
 
 from bsod.lib.multipart import Form
 from bsod.lib.spool import Body
@@ -41,6 +42,10 @@ class Asked:
     creates: ObjectKind | None = None
     form: Form | None = None
     beta: bool = False
+    speaks: frozenset[Service] | None = None
+    """What the model itself can be asked for; None: whatever its provider offers."""
+    request_id: str = ""
+    """Ours, told to the provider, so that both ends can speak of the same call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,20 @@ class Found:
     """What of it is kept here: sizes and states, never content."""
     lives: float | None = None
     """Seconds after which the provider forgets it; None: it does not say."""
+
+
+class Listed(NamedTuple):
+    """A model as a provider lists it: its id, and what else the list says."""
+
+    id: str
+    context: int | None = None
+    """Tokens a prompt and its answer may have together."""
+    output: int | None = None
+    """Tokens an answer may have."""
+    shutdown: date | None = None
+    """The day from which the provider does not serve it any more."""
+    services: frozenset[Service] | None = None
+    """What it can be asked for, where the list says it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,4 +199,5 @@ class Adapter(Protocol):
 
     def list_models(self, secret: str) -> Outbound: ...
 
-    def catalog(self, payload: Any) -> list[str]: ...
+    def catalog(self, payload: Any) -> list[Listed]:
+        """The models of a list. Raises Malformed."""

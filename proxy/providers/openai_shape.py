@@ -11,6 +11,7 @@ from bsod.lib.terms import Blame, Service
 from proxy.providers import readers
 from proxy.providers.base import (
     Asked,
+    Listed,
     Malformed,
     Outbound,
     StreamReader,
@@ -51,13 +52,13 @@ class OpenAIShape:
         sent = {"accept": "application/json", "user-agent": "bsod"}
         return Outbound("GET", "/models", sealed(sent, "", secret), b"")
 
-    def catalog(self, payload: Any) -> list[str]:
-        """Model ids of a list, or of a bare array of models; Malformed when it is neither."""
+    def catalog(self, payload: Any) -> list[Listed]:
+        """The models of a list, or of a bare array of models; Malformed when it is neither."""
         rows = payload.get("data") if isinstance(payload, dict) else payload
         if not isinstance(rows, list):
             raise Malformed("the model list has no data")
         ids = [row.get("id") for row in rows if isinstance(row, dict)]
-        return [name for name in ids if isinstance(name, str) and 0 < len(name) <= 256]
+        return [Listed(name) for name in ids if isinstance(name, str) and 0 < len(name) <= 256]
 
     def judge(self, status: int, headers: Mapping[str, str], head: bytes) -> Verdict:
         """Whose fault a reply other than 2xx is (SPEC §5, SECURITY §3.4)."""

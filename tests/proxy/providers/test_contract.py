@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bsod.lib.terms import Blame, ObjectKind, Service, Shape
-from proxy.providers.base import Adapter, Asked, Malformed
+from proxy.providers.base import Adapter, Asked, Listed, Malformed
 from proxy.providers.registry import ADAPTERS, KNOWN
 from tests.proxy.providers.talk import asked, chunk, event, final, named, said, usage
 
@@ -211,8 +211,8 @@ def test_a_model_list_is_asked_for_and_read(adapter: Adapter) -> None:
     assert (out.method, out.target, out.body) == ("GET", "/models", b"")
     assert SECRET in out.headers["authorization"]
     rows = [{"id": "a"}, {"id": "models/b"}, {"id": ""}, {"id": 5}, {}, "x", {"id": "x" * 257}]
-    assert adapter.catalog({"data": rows}) == ["a", "models/b"]
-    assert adapter.catalog([{"id": "a"}]) == ["a"]
+    assert [model.id for model in adapter.catalog({"data": rows})] == ["a", "models/b"]
+    assert adapter.catalog([{"id": "a"}]) == [Listed("a")]
     assert adapter.catalog({"data": []}) == []
 
 
