@@ -24,7 +24,7 @@ from proxy.errors import ApiError, Code
 from proxy.gateway.answer import COMMON, base_headers, send_error
 from proxy.gateway.app import serve
 from proxy.gateway.exchange import AsgiExchange, Message, Receive, Send
-from proxy.gateway.plane import Gateway
+from proxy.gateway.plane import GATEWAY, Gateway
 from proxy.route import Plane
 
 
@@ -65,6 +65,8 @@ class Application:
         path = scope["raw_path"].partition(b"?")[0]
         found = matching.match(scope["method"], path, scope["query_string"])
         if found.route is None and not found.allow and not matching.ours(path):
+            # What is behind a page may call models, too: the playground does.
+            scope = {**scope, GATEWAY: self.gateway}
             await _django(scope, receive, send)  # type: ignore[arg-type]  # the same ASGI types
             return
         exchange = AsgiExchange(ids.ulid(), scope, receive, send)

@@ -5,6 +5,7 @@ from django.urls import path
 from django.views.generic import RedirectView
 
 from bsod.api import Balance
+from bsod.console import playground
 from bsod.console.docs import reference
 from bsod.throttle import AdminLogin
 from bsod.usage import Usage
@@ -17,4 +18,7 @@ urlpatterns = [
     path("key-info/", Balance.as_view()),
     path("usage/", Usage.as_view()),
     path("docs/api/", reference),
+    path("playground/run/", playground.run),
+    path("playground/live-session/", playground.live_session),
+    path("playground/video-status/", playground.video_status),
 ]

@@ -30,6 +30,8 @@ class ApiKey(models.Model):
     networks = models.JSONField(default=list, blank=True, help_text="CIDR; empty: everywhere")
     unlimited = models.BooleanField(default=False, editable=False)
     operator = models.BooleanField(default=False, editable=False)
+    console = models.BooleanField(default=False, editable=False)
+    """The one by which an account's calls from the console are billed; see `console.py`."""
     created_at = models.DateTimeField(default=clock.now, editable=False)
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
@@ -38,6 +40,11 @@ class ApiKey(models.Model):
     class Meta:
         ordering = ["-created_at"]
         verbose_name = "API key"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["account"], condition=Q(console=True), name="key_one_console"
+            )
+        ]
         indexes = [
             models.Index(
                 fields=["account"], condition=Q(revoked_at__isnull=True), name="key_standing"

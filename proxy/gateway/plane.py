@@ -28,6 +28,8 @@ from quotas.outcomes import Kept
 from quotas.processes import Heart, Watch
 
 log = logging.getLogger("bsod.gateway")
+GATEWAY = "bsod.gateway"
+"""Where the front door puts the process's gateway in the ASGI scopes it hands to Django."""
 MOST_ORPHANS = 100  # calls that may be finished without their client (SPEC §3)
 
 
