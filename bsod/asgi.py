@@ -14,6 +14,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "bsod.settings")
 from django.core.asgi import get_asgi_application  # after the settings are named
 
 _django = get_asgi_application()
+FORMS, FILES = 4_000_000, 64_000_000  # bytes of a page's form, and of what the playground sends
 
 from django.conf import settings
 
@@ -23,7 +24,7 @@ from proxy import matching
 from proxy.errors import ApiError, Code
 from proxy.gateway.answer import COMMON, base_headers, send_error
 from proxy.gateway.app import serve
-from proxy.gateway.exchange import AsgiExchange, Message, Receive, Send
+from proxy.gateway.exchange import AsgiExchange, Message, Receive, Send, too_large
 from proxy.gateway.plane import GATEWAY, Gateway
 from proxy.route import Plane
 
@@ -66,8 +67,7 @@ class Application:
         found = matching.match(scope["method"], path, scope["query_string"])
         if found.route is None and not found.allow and not matching.ours(path):
             # What is behind a page may call models, too: the playground does.
-            scope = {**scope, GATEWAY: self.gateway}
-            await _django(scope, receive, send)  # type: ignore[arg-type]  # the same ASGI types
+            await _page({**scope, GATEWAY: self.gateway}, receive, send)
             return
         exchange = AsgiExchange(ids.ulid(), scope, receive, send)
         if found.route and found.route.plane is Plane.GATEWAY:
@@ -89,6 +89,25 @@ class Application:
         else:
             # The server cancels us some seconds after the client has gone; a call goes on.
             await asyncio.shield(self.gateway.detach(work))
+
+
+async def _page(scope: Message, receive: Receive, send: Send) -> None:
+    """Django's answer. It would take a body of any size into a file before it looks at who sends
+    it: here a body ends where it becomes too large for any page."""
+    exchange = AsgiExchange(ids.ulid(), scope, receive, send)
+    limit = FILES if scope["path"].startswith("/playground/") else FORMS
+    left = limit
+
+    async def bounded() -> Message:
+        nonlocal left
+        message = await receive()
+        left -= len(message.get("body", b""))
+        return message if left >= 0 else {"type": "http.disconnect"}
+
+    if (exchange.length or 0) <= limit:
+        await _django(scope, bounded, send)  # type: ignore[arg-type]  # the same ASGI types
+    if (exchange.length or 0) > limit or left < 0:
+        await send_error(exchange, too_large(limit))
 
 
 def _fault(exchange: AsgiExchange) -> ApiError | None:
