@@ -51,6 +51,12 @@ class Account(AbstractUser):
     plan = models.ForeignKey(Plan, models.PROTECT, default=FREE)
     plan_started_at = models.DateTimeField(default=clock.now)
     plan_expires_at = models.DateTimeField(null=True, blank=True)
+    language = models.CharField(
+        max_length=10, blank=True, default="", db_default="", editable=False
+    )
+    theme = models.CharField(max_length=10, blank=True, default="", db_default="", editable=False)
+    terms_accepted_at = models.DateTimeField(null=True, blank=True, editable=False)
+    deleted_at = models.DateTimeField(null=True, blank=True, editable=False)
 
     def __str__(self) -> str:
         return self.username

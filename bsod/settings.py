@@ -18,6 +18,8 @@ from urllib.parse import SplitResult, unquote, urlsplit
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+from bsod import signin
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 
@@ -188,10 +190,15 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
+    "allauth.usersessions",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "bsod.static.StaticFiles",
+    "bsod.console.policy.ContentPolicy",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -199,6 +206,8 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "bsod.console.doors.Doors",
 ]
 ROOT_URLCONF = "bsod.urls"
 ASGI_APPLICATION = "bsod.asgi.application"
@@ -212,6 +221,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "bsod.console.shell.shell",
             ]
         },
     }
@@ -293,7 +303,13 @@ AUTH_PASSWORD_VALIDATORS = [
         "NumericPasswordValidator",
     )
 ]
-LOGIN_URL = "/admin/login/"
+LOGIN_URL, LOGIN_REDIRECT_URL = "/login/", "/"
+AUTHENTICATION_BACKENDS = ["accounts.backend.Backend"]
+PASSWORD_RESET_TIMEOUT = 3600
+TERMS_URL, PRIVACY_URL = env("TERMS_URL"), env("PRIVACY_URL")
+globals().update(signin.ALLAUTH | signin.mail(env("EMAIL_URL", "consolemail://")))
+MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not PRODUCTION
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = env("EMAIL_FROM", f"BSOD <noreply@{_site_host}>")
 KEY_PREFIXES = [*env_list("KEY_PREFIXES"), "bsod"] if env("KEY_PREFIXES") else ["bsod"]
 CHARGE_FIELD = env("CHARGE_FIELD", "yout")
 
@@ -301,6 +317,7 @@ CHARGE_FIELD = env("CHARGE_FIELD", "yout")
 
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", "English"), ("ru", "Русский")]
+LOCALE_PATHS = [BASE_DIR / "locale"]
 TIME_ZONE = "UTC"
 USE_TZ = True
 STATIC_URL = "/static/"
@@ -308,6 +325,10 @@ STATICFILES_DIRS = [BASE_DIR / "static"]
 STATIC_ROOT = DATA_DIR / "static"
 STATIC_ROOT.mkdir(exist_ok=True)
 WHITENOISE_USE_FINDERS = True
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "bsod.static.Versioned"},
+}
 
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PRODUCTION
 # Only a proxy that is trusted tells how the client came; without one a redirect would never end.
@@ -319,6 +340,7 @@ SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
 SECURE_HSTS_SECONDS = 31_536_000 if PRODUCTION else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = PRODUCTION
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXIES else None
+CSRF_FAILURE_VIEW = "bsod.console.errors.csrf_failure"
 X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
 

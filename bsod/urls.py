@@ -1,24 +1,39 @@
 """Django's URLs: admin, docs, and the JSON routes that `proxy/routes.py` gives to this plane."""
 
 from django.contrib import admin
-from django.urls import path
-from django.views.generic import RedirectView
+from django.urls import include, path
 
 from bsod.api import Balance
-from bsod.console import playground
+from bsod.console import guide, home, install, keys, models, people, playground, usage
 from bsod.console.docs import reference
 from bsod.throttle import AdminLogin
-from bsod.usage import Usage
 
 urlpatterns = [
-    path("", RedirectView.as_view(url="/admin/")),
+    path("", home.home),
+    path("access/", keys.access),
+    path("access/new/", keys.new),
+    path("access/<int:number>/", keys.edit),
+    path("create-key/", keys.create_key),
+    path("key-action/", keys.key_action),
+    path("models/", models.models),
+    path("docs/", guide.guide),
+    path("docs/api/", reference),
+    path("docs/<slug:slug>/", guide.guide),
+    path("manifest.webmanifest", install.manifest),
+    path("", include("accounts.urls")),
+    path("account/export/", people.export, name="account_export"),
+    path("account/delete/", people.delete, name="account_delete"),
     path("admin/login/", AdminLogin.as_view(), name="throttled_login"),
     path("admin/", admin.site.urls),
     path("balance/", Balance.as_view()),
     path("key-info/", Balance.as_view()),
-    path("usage/", Usage.as_view()),
-    path("docs/api/", reference),
+    path("usage/", usage.usage),
     path("playground/run/", playground.run),
     path("playground/live-session/", playground.live_session),
     path("playground/video-status/", playground.video_status),
 ]
+
+handler400 = "bsod.console.errors.bad_request"
+handler403 = "bsod.console.errors.forbidden"
+handler404 = "bsod.console.errors.not_found"
+handler500 = "bsod.console.errors.broken"

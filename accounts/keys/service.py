@@ -1,10 +1,16 @@
-"""What is done to keys: mint, revoke."""
+"""What is done to keys: mint, change, replace, revoke. Pages, scripts, the bot and commands call it.
+
+The hidden key of an account's console is nobody's to touch: it is not among `keys_of`.
+"""
 
 import ipaddress
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 
 from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.db.models import QuerySet
 
 from accounts.caps import checked
 from accounts.keys.models import ApiKey, every_permission
@@ -14,6 +20,13 @@ from bsod.lib import clock
 from bsod.lib.terms import Permission
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+MOST_LISTED = 500  # models or networks of one key
+LONGEST_GRACE = timedelta(days=30)
+# What an owner may say of a key, at its making or later.
+OWN = (
+    "name", "permissions", "caps", "requests_per_minute", "open_calls", "allowed_models",
+    "networks", "expires_at",
+)  # fmt: skip
 
 
 def create_key(
@@ -48,7 +61,7 @@ def create_key(
         caps=checked(caps or {}),
         requests_per_minute=requests_per_minute,
         open_calls=open_calls,
-        allowed_models=list(allowed_models),
+        allowed_models=_names(allowed_models),
         networks=_networks(networks),
         expires_at=expires_at,
         unlimited=unlimited,
@@ -57,6 +70,54 @@ def create_key(
     key.full_clean()
     key.save()
     return key, text
+
+
+def keys_of(account: Account) -> QuerySet[ApiKey]:
+    """The keys an account may see and act on."""
+    return ApiKey.objects.filter(account=account, console=False)
+
+
+def change(key: ApiKey, **said: Any) -> ApiKey:
+    """Change what its owner may say of a key (`OWN`); it holds from the next request on.
+
+    Raises ValidationError, like `create_key`, and for a key that is revoked: the row is as it was.
+    """
+    unknown = set(said) - set(OWN)
+    if unknown:
+        raise ValidationError(f"Nobody can change: {', '.join(sorted(unknown))}.")
+    clean = {"permissions": _permissions, "caps": checked, "networks": _networks,
+             "allowed_models": _names}  # fmt: skip
+    with transaction.atomic():
+        fresh = ApiKey.objects.select_for_update().get(pk=key.pk)
+        if fresh.revoked_at:
+            raise ValidationError("A revoked key cannot be changed.")
+        for name, value in said.items():
+            setattr(fresh, name, clean[name](value) if name in clean else value)
+        fresh.full_clean()
+        fresh.save(update_fields=[*said])
+    return fresh
+
+
+def rotate(key: ApiKey, grace: timedelta = timedelta(0)) -> tuple[ApiKey, str]:
+    """A new secret for whoever uses a key; the old one works until the grace is over.
+
+    The new key has all the old one's rights, and a daily cap of its own: until the grace is over
+    both may be used. Returns the new row and its text. Raises ValidationError.
+    """
+    if not timedelta(0) <= grace <= LONGEST_GRACE:
+        raise ValidationError(f"The grace may be up to {LONGEST_GRACE.days} days.")
+    now = clock.now()
+    with transaction.atomic():
+        old = ApiKey.objects.select_for_update().get(pk=key.pk)
+        if not old.alive(now):
+            raise ValidationError("Only a key that works can be replaced.")
+        more = {name: getattr(old, name) for name in OWN} | {"unlimited": old.unlimited}
+        made, text = create_key(old.account, **more, operator=old.operator)
+        ends = min(filter(None, (old.expires_at, now + grace)))
+        ApiKey.objects.filter(pk=old.pk).update(
+            **({"expires_at": ends} if grace else {"revoked_at": now})
+        )
+    return made, text
 
 
 def revoke(key: ApiKey) -> None:
@@ -73,7 +134,17 @@ def _permissions(asked: Sequence[str] | None) -> list[str]:
     return sorted(set(asked))
 
 
+def _names(models: Sequence[str]) -> list[str]:
+    """Model ids, each once, in their order."""
+    names = list(dict.fromkeys(name.strip() for name in models if name.strip()))
+    if len(names) > MOST_LISTED or any(len(name) > 256 for name in names):
+        raise ValidationError(f"At most {MOST_LISTED} models of 256 characters can be listed.")
+    return names
+
+
 def _networks(networks: Sequence[str]) -> list[str]:
+    if len(networks) > MOST_LISTED:
+        raise ValidationError(f"At most {MOST_LISTED} networks can be listed.")
     try:
         return [str(_plain(ipaddress.ip_network(network, strict=False))) for network in networks]
     except ValueError as error:

@@ -80,7 +80,7 @@ def _whole(base: str, language: str) -> str:
 
 def _render(base: str, query: str) -> str:
     groups = [
-        Group(f"group-{name}", _(docs.title(name)), [_card(route, base) for route in rows])
+        Group(f"group-{name}", _(docs.title(name)), [card_of(route, base) for route in rows])
         for name, rows in docs.grouped(ROUTES).items()
     ]
     words = query.casefold().split()
@@ -101,14 +101,14 @@ def _render(base: str, query: str) -> str:
             "hits": hits,
             "shown": shown,
             "errors": [
-                (code, kind.status, kind.type, _code(_(kind.meaning)))
+                (code, kind.status, kind.type, code_of(_(kind.meaning)))
                 for code, kind in ERRORS.items()
             ],
         },
     )  # fmt: skip
 
 
-def _card(route: Route, base: str) -> Card:
+def card_of(route: Route, base: str) -> Card:
     facts = [
         (_("Permission"), docs.permitted(route)),
         (_("Body"), docs.takes(route)),
@@ -123,7 +123,7 @@ def _card(route: Route, base: str) -> Card:
         anchor=docs.name(route),
         method=route.method,
         path=path,
-        summary=_code(summary),
+        summary=code_of(summary),
         buckets=[(str(b), "b-" + str(b).replace(".", "-")) for b in docs.draws(route)],
         chosen_by=docs.chosen_by(route),
         facts=facts,
@@ -132,7 +132,7 @@ def _card(route: Route, base: str) -> Card:
     )
 
 
-def _code(text: str) -> SafeString:
+def code_of(text: str) -> SafeString:
     """A sentence of ours, with what stands between backticks as code."""
     parts = text.split("`")
     return format_html_join(

@@ -99,3 +99,94 @@ def _body(path: str) -> str:
     value = BODIES.get(path, _LATER)
     short = json.dumps(value)
     return short if len(short) < 50 else json.dumps(value, indent=2).replace("\n", "\n  ")
+
+
+def languages(route: Route, base: str) -> list[tuple[str, str, str]]:
+    """(id, name, code) of the call in each language; those beside curl use no package of ours."""
+    return [
+        ("curl", "curl", curl(route, base)),
+        ("python", "Python", _python(route, base)),
+        ("node", "Node", _node(route, base)),
+    ]
+
+
+def _path(route: Route) -> str:
+    path = VARIABLE.sub(lambda found: found[1].upper(), docs.shown_path(route))
+    return path + "?id=FILE_ID" if route.local == "needs_id" else path
+
+
+def _python(route: Route, base: str) -> str:
+    lines = ["import os", "import requests", "", f"answer = requests.{route.method.lower()}("]
+    lines.append(f'    "{base}{_path(route)}",')
+    if route.needs_key:
+        lines.append("    headers={\"Authorization\": f\"Bearer {os.environ['BSOD_KEY']}\"},")
+    if route.body is BodyKind.FORM:
+        parts = [field.split("=", 1) for field in FORMS.get(route.path, ())]
+        files = ", ".join(f'"{n}": open("{v[1:]}", "rb")' for n, v in parts if v[0] == "@")
+        plain = ", ".join(f'"{n}": "{v}"' for n, v in parts if v[0] != "@")
+        lines += [f"    files={{{files}}},"] if files else []
+        lines += [f"    data={{{plain}}},"] if plain else []
+    elif route.body is not BodyKind.NONE:
+        body = json.dumps(BODIES.get(route.path, _LATER), indent=4).replace("\n", "\n    ")
+        lines.append(f"    json={body},")
+    seen = "content" if route.reply is ReplyKind.BYTES else "json()"
+    return "\n".join([*lines, ")", "answer.raise_for_status()", f"print(answer.{seen})"])
+
+
+def _node(route: Route, base: str) -> str:
+    form = route.body is BodyKind.FORM
+    lines = []
+    if form:
+        lines = ['import { openAsBlob } from "node:fs";', "", "const form = new FormData();"]
+        for field in FORMS.get(route.path, ()):
+            name, value = field.split("=", 1)
+            said = f'await openAsBlob("{value[1:]}"), "{value[1:]}"' if value[0] == "@" else (
+                f'"{value}"')  # fmt: skip
+            lines.append(f'form.append("{name}", {said});')
+    heads = ["Authorization: `Bearer ${process.env.BSOD_KEY}`"] if route.needs_key else []
+    json_body = not form and route.body is not BodyKind.NONE
+    heads += ['"Content-Type": "application/json"'] if json_body else []
+    options = [] if route.method == "GET" else [f'  method: "{route.method}",']
+    options += [f"  headers: {{ {', '.join(heads)} }},"] if heads else []
+    if json_body:
+        body = json.dumps(BODIES.get(route.path, _LATER), indent=2).replace("\n", "\n  ")
+        options.append(f"  body: JSON.stringify({body}),")
+    options += ["  body: form,"] if form else []
+    seen = "arrayBuffer" if route.reply is ReplyKind.BYTES else "json"
+    asked = f'const answer = await fetch("{base}{_path(route)}", {{'
+    return "\n".join([*lines, asked, *options, "});", f"console.log(await answer.{seen}());"])
+
+
+def quick_start(base: str, model: str, key: str = "YOUR_KEY") -> list[tuple[str, str, str]]:
+    """(id, name, code) of the first call in each language, against the visitor's own host."""
+    name = json.dumps(model, ensure_ascii=False)
+    shell = name.replace("'", "'\\''")
+    return [
+        ("curl", "curl", f"""curl {base}/v1/chat/completions \\
+  -H "Authorization: Bearer {key}" \\
+  -H "Content-Type: application/json" \\
+  -d '{{"model": {shell},
+       "messages": [{{"role": "user", "content": "Hi"}}]}}'"""),
+        ("python", "Python", f"""from openai import OpenAI
+
+client = OpenAI(
+    base_url="{base}/v1",
+    api_key="{key}",
+)
+answer = client.chat.completions.create(
+    model={name},
+    messages=[{{"role": "user", "content": "Hi"}}],
+)
+print(answer.choices[0].message.content)"""),
+        ("node", "Node", f"""import OpenAI from "openai";
+
+const client = new OpenAI({{
+  baseURL: "{base}/v1",
+  apiKey: "{key}",
+}});
+const answer = await client.chat.completions.create({{
+  model: {name},
+  messages: [{{ role: "user", content: "Hi" }}],
+}});
+console.log(answer.choices[0].message.content);"""),
+    ]  # fmt: skip

@@ -15,6 +15,11 @@ from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
 _SWEEP = 1000  # writes between two deletions of what has expired
 
 
+def _whole(value: Any) -> int:
+    """A mark that only has to be there may be of any kind (allauth's for a used code is a text)."""
+    return int(value) if isinstance(value, int) else 1
+
+
 class CounterCache(BaseCache):
     """A Django cache that counts. Values are integers."""
 
@@ -46,7 +51,7 @@ class CounterCache(BaseCache):
         cursor = self._connection().execute(
             "INSERT INTO counter (key, value, expires) VALUES (?, ?, ?) ON CONFLICT (key) DO "
             "UPDATE SET value = excluded.value, expires = excluded.expires WHERE expires <= ?",
-            (name, int(value), self._expiry(timeout), now),
+            (name, _whole(value), self._expiry(timeout), now),
         )
         self._sweep(now)
         return cursor.rowcount > 0

@@ -4,15 +4,17 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from accounts.factors import reseal
 from proxy.service import rotate_vault
 
 
 class Command(BaseCommand):
-    help = "Seal every provider key under the first of VAULT_KEYS."
+    help = "Seal every provider key and second factor under the first of VAULT_KEYS."
 
     def handle(self, *args: Any, **options: Any) -> None:
         count, broken = rotate_vault()
-        self.stdout.write(f"{count} provider keys sealed anew.")
-        if broken:
-            names = ", ".join(map(str, broken))
+        factors, lost = reseal()
+        self.stdout.write(f"{count} provider keys sealed anew, and {factors} second factors.")
+        if broken or lost:
+            names = ", ".join([*map(str, broken), *lost])
             raise CommandError(f"No key of VAULT_KEYS opens: {names}. Add these secrets again.")

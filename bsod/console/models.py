@@ -1,0 +1,136 @@
+"""The Models tab: what there is at each provider, what of it answers now, and why the rest does not.
+
+Searching and filtering are a form's query: they work without JavaScript, and can be linked to.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import Sum
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
+from django.views.decorators.http import require_safe
+
+from bsod.console import catalogue
+from bsod.console.catalogue import Listed, Shelf
+from bsod.console.keyrows import DAYS, days_to
+from bsod.console.pages import Leaf, link, packed_page, turned
+from bsod.lib import clock
+from bsod.lib.terms import Modality, Tier
+from proxy.catalogue import fold
+from quotas.models import UsageDay
+
+FEW = 6  # of each provider, where all are shown
+PAGE = 100  # of one provider
+LONGEST = 200
+KINDS = {
+    Modality.TEXT: (_("Text"), "notes"),
+    Modality.IMAGE: (pgettext_lazy("kind", "Image"), "image"),
+    Modality.AUDIO: (pgettext_lazy("bucket", "Audio"), "graphic_eq"),
+    Modality.VIDEO: (_("Video"), "movie"),
+    Modality.EMBEDDING: (_("Embeddings"), "code"),
+    Modality.MODERATION: (_("Moderation"), "check"),
+}
+TIERS = {Tier.BASE: pgettext_lazy("tier", "Base"), Tier.PRO: pgettext_lazy("tier", "Pro")}
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A provider as the page shows it: some of its rows, and how many there are."""
+
+    shelf: Shelf
+    rows: Sequence[Listed]
+    matching: int
+
+    @property
+    def rest(self) -> int:
+        return self.matching - len(self.rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the query asks for."""
+
+    words: tuple[str, ...]
+    kind: str
+    tier: str
+    available: bool
+    provider: str
+
+    @classmethod
+    def of(cls, request: HttpRequest) -> "Wish":
+        asked = request.GET
+        return cls(
+            tuple(fold(word) for word in asked.get("q", "")[:LONGEST].split()),
+            asked.get("kind", ""), asked.get("tier", ""), asked.get("available") == "1",
+            asked.get("provider", ""),
+        )  # fmt: skip
+
+    def takes(self, row: Listed) -> bool:
+        if (self.kind and row.modality != self.kind) or (self.tier and row.tier != self.tier):
+            return False
+        if self.available and row.reason:
+            return False
+        text = fold(row.provider + row.name) if self.words else ""
+        return all(word in text for word in self.words)
+
+
+@require_safe
+@packed_page
+def models(request: HttpRequest) -> HttpResponse:
+    found, wish = catalogue.snapshot(), Wish.of(request)
+    used = _used(request)
+    leaf: Leaf | None = None
+    groups = []
+    for shelf in found.shelves:
+        if wish.provider and shelf.slug != wish.provider:
+            continue
+        rows = _sorted((row for row in shelf.rows if wish.takes(row)), used)
+        if not rows:
+            continue
+        if wish.provider:
+            shown, leaf = turned(request, rows, PAGE)
+        else:
+            shown = rows[:FEW]
+        groups.append(Group(shelf, shown, len(rows)))
+    return render(request, "console/models.html", {
+        "found": found,
+        "groups": groups,
+        "leaf": leaf,
+        "wish": wish,
+        "query": request.GET.get("q", "")[:LONGEST],
+        "filters": _filters(request, wish),
+        "by_use": bool(used),
+        "clear": request.path,
+    })  # fmt: skip
+
+
+def _used(request: HttpRequest) -> dict[str, int]:
+    """How often this person has called each model lately."""
+    if not request.user.is_authenticated:
+        return {}
+    first = days_to(clock.now().date(), DAYS)[0]
+    rows = UsageDay.objects.filter(account=request.user, day__gte=first).values_list("model")
+    return dict(rows.annotate(sum_calls=Sum("calls")).order_by("-sum_calls")[:PAGE])
+
+
+def _sorted(rows: Iterable[Listed], used: dict[str, int]) -> list[Listed]:
+    """Most used first; of the others those that answer, then by name."""
+    return sorted(rows, key=lambda row: (-used.get(row.name, 0), bool(row.reason), row.name))
+
+
+def _filters(request: HttpRequest, wish: Wish) -> list[list[tuple[Any, str, bool]]]:
+    """(label, address, whether it is on): pressing one that is on lets go of it."""
+    kinds = [
+        (KINDS[kind][0], link(request, kind="" if wish.kind == kind else kind), wish.kind == kind)
+        for kind in list(KINDS)[:4]
+    ]
+    tiers = [
+        (label, link(request, tier="" if wish.tier == tier else tier), wish.tier == tier)
+        for tier, label in TIERS.items()
+    ]
+    up = link(request, available="" if wish.available else "1")
+    return [[(_("Available"), up, wish.available), *kinds], tiers]
