@@ -66,7 +66,7 @@ class Adapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth has no ty
 
     def is_safe_url(self, url: str | None) -> bool:
         """Only paths of our own: a form must not send anybody elsewhere."""
-        own = bool(url) and str(url).startswith("/")
+        own = bool(url) and str(url).startswith("/") and str(url).isprintable()
         return own and url_has_allowed_host_and_scheme(url, allowed_hosts=None)
 
     def get_client_ip(self, request: HttpRequest) -> str:

@@ -24,7 +24,7 @@ from django.conf import settings
 from django.core.cache import cache
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest
-from django.utils.translation import gettext as _now
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Account
@@ -33,7 +33,7 @@ from bsod.lib.vault import Vault, VaultError
 _OWNER = "second factor"
 _SEALED = ("secret", "seed")
 _CODE_LIVES = TOTP_PERIOD * (2 * TOTP_TOLERANCE + 1)
-_LONGEST_NAME = 60
+_LONGEST_NAME, _LONGEST_CREDENTIAL = 60, 100_000
 
 
 class Factors(DefaultMFAAdapter):  # type: ignore[misc]  # allauth has no types
@@ -57,7 +57,7 @@ class Factors(DefaultMFAAdapter):  # type: ignore[misc]  # allauth has no types
 
     def generate_authenticator_name(self, user: Account, type: str) -> str:
         count = Authenticator.objects.filter(user=user, type=type).count()
-        return _now("Passkey {number}").format(number=count + 1)
+        return gettext("Passkey {number}").format(number=count + 1)
 
     def get_public_key_credential_rp_entity(self) -> dict[str, str]:
         return {"id": host_of(_request()), "name": "BSOD"}
@@ -119,9 +119,24 @@ class FreshCode:
         return code
 
 
-class SoundCredential:
-    """What a browser sends of a passkey is a stranger's JSON: whatever the parser trips over is a
-    wrong code, no fault of ours."""
+class Credential(forms.JSONField):
+    """A stranger's JSON: too long or too deep is as wrong as malformed."""
+
+    widget = forms.HiddenInput
+
+    def to_python(self, value: Any) -> Any:
+        if isinstance(value, str) and len(value) > _LONGEST_CREDENTIAL:
+            raise _refused()
+        try:
+            return super().to_python(value)
+        except (RecursionError, ValueError):
+            raise _refused() from None
+
+
+class SoundCredential(forms.Form):
+    """Whatever the parser of passkeys trips over is a wrong code, no fault of ours."""
+
+    credential = Credential()
 
     def clean_credential(self) -> Any:
         try:
@@ -153,6 +168,7 @@ class NewPasskey(AddWebAuthnForm):  # type: ignore[misc]  # as above
     """A passkey that signs in alone: it is made for that, so nothing is left to choose."""
 
     name = forms.CharField(label=_("Name"), max_length=_LONGEST_NAME, required=False)
+    credential = Credential()
     passwordless = None
 
     def clean(self) -> dict[str, Any]:

@@ -49,7 +49,7 @@ class SignIn(account.LoginForm):  # type: ignore[misc]  # allauth has no types
 
 
 class Register(account.SignupForm):  # type: ignore[misc]  # as above
-    accept = forms.BooleanField()
+    accept = forms.BooleanField(error_messages={"required": _("Accept the terms to go on.")})
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

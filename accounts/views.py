@@ -16,6 +16,7 @@ from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
 from allauth.mfa.webauthn.internal import auth as passkeys
 from allauth.mfa.webauthn.views import AddWebAuthnView
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import ValidationError
@@ -25,6 +26,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from accounts import factors
+from accounts.browsers import browser_of
 from accounts.flows import prefer as preferences
 from accounts.flows.sign_out import sessions_of, sign_out_one, sign_out_others
 from accounts.models import FREE, Account, Plan
@@ -49,7 +51,12 @@ class SignIn(account.LoginView):  # type: ignore[misc]  # allauth has no types
 
 class Register(account.SignupView):  # type: ignore[misc]  # as above
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        return {**super().get_context_data(**kwargs), "gifts": gifts()}
+        more = {
+            "gifts": gifts(),
+            "terms_url": settings.TERMS_URL,
+            "privacy_url": settings.PRIVACY_URL,
+        }
+        return {**super().get_context_data(**kwargs), **more}
 
 
 def gifts() -> dict[str, int]:
@@ -138,6 +145,8 @@ def sessions(request: HttpRequest) -> HttpResponse:
         _end(request, person)
         return redirect("usersessions_list")
     shown = sessions_of(person)
+    for row in shown:
+        row.browser = browser_of(row.user_agent)
     here = request.session.session_key
     return render(request, "usersessions/usersession_list.html", {"sessions": shown, "here": here})
 

@@ -30,9 +30,7 @@ class StaticFiles(WhiteNoiseMiddleware):  # type: ignore[misc]  # WhiteNoise has
         streamed = WhiteNoiseMiddleware.serve(static_file, request)
         try:
             headers = dict(streamed.items())
-            answer = HttpResponse(
-                b"".join(streamed), status=streamed.status_code, headers=headers
-            )
+            answer = HttpResponse(b"".join(streamed), status=streamed.status_code, headers=headers)
         finally:
             streamed.close()
         # Any other version would be kept under this one's address.

@@ -4,7 +4,17 @@ from django.contrib import admin
 from django.urls import include, path
 
 from bsod.api import Balance
-from bsod.console import guide, home, install, keys, models, people, playground, usage
+from bsod.console import (
+    guide,
+    home,
+    install,
+    keys,
+    models,
+    people,
+    playground,
+    playpage,
+    usage,
+)
 from bsod.console.docs import reference
 from bsod.throttle import AdminLogin
 
@@ -28,6 +38,11 @@ urlpatterns = [
     path("balance/", Balance.as_view()),
     path("key-info/", Balance.as_view()),
     path("usage/", usage.usage),
+    path("playground/", playpage.page),
+    path("playground/catalog/", playpage.catalog),
+    path("playground/quota/", playpage.left),
+    path("playground/receipt/", playpage.receipt),
+    path("playground/submit/", playpage.submit),
     path("playground/run/", playground.run),
     path("playground/live-session/", playground.live_session),
     path("playground/video-status/", playground.video_status),

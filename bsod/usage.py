@@ -54,7 +54,7 @@ class Usage(KeyView):
                 "'model' or 'key', or for less in 'by'.",
             ) from None
         if table:
-            return table(rows, names, span)
+            return sheet(rows, names, span)
         return Response(
             {
                 "object": "usage",
@@ -146,7 +146,7 @@ def _shown(row: Used, names: Mapping[int, str]) -> dict[str, Any]:
     return {**row._asdict(), "key": key}
 
 
-def table(rows: list[Used], names: Mapping[int, str], span: Span) -> HttpResponse:
+def sheet(rows: list[Used], names: Mapping[int, str], span: Span) -> HttpResponse:
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(_COLUMNS)

@@ -15,6 +15,8 @@ import subprocess
 import sys
 import tempfile
 import venv
+from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +29,31 @@ PACKAGES = {
     "mono": "@fontsource/roboto-mono@5.3.0",
     "chart": "chart.js@4.6.1",
     "color": "@kurkle/color@0.3.4",
+    "marked": "marked@18.2.1",
+    "purify": "dompurify@3.4.18",
+    "highlight": "@highlightjs/cdn-assets@11.12.0",
+}
+# Files for the playground alone, taken as they are: (folder, file of the package, its name here).
+COPIED = {
+    "marked": ("marked-18.2.1", "lib/marked.esm.js", "marked.js"),
+    "purify": ("dompurify-3.4.18", "dist/purify.min.js", "purify.js"),
+    "highlight": ("highlight.js-11.12.0", "es/highlight.min.js", "highlight.js"),
 }
 # Parts of beercss, in its own order: the rest is for layouts and fields that are drawn otherwise.
 BEER = ["settings/global"] + [
     f"elements/{name}"
-    for name in "button chip dialog expansion icon progress selection snackbar table typography".split()
+    for name in [
+        "button",
+        "chip",
+        "dialog",
+        "expansion",
+        "icon",
+        "progress",
+        "selection",
+        "snackbar",
+        "table",
+        "typography",
+    ]
 ]
 CHARTS = """
 import { BarController, BarElement, CategoryScale, Chart, LinearScale, LineController, LineElement,
@@ -40,13 +62,15 @@ Chart.register(BarController, BarElement, CategoryScale, LinearScale, LineContro
   PointElement, Tooltip);
 globalThis.Chart = Chart;
 """
-ICONS = """
-add api attach_file bar_chart block bolt category check chevron_right close code compare_arrows
-content_copy contrast delete download draft edit error expand_more forum graphic_eq image info key
-lock logout menu_book monitoring more_vert movie notes passkey person play_arrow psychology redeem
-refresh schedule search send smart_display stop toll tune videocam visibility volunteer_activism
-warning
-""".split()
+ICONS = [
+    "add", "api", "attach_file", "bar_chart", "block", "bolt", "category", "check",
+    "chevron_right", "close", "code", "compare_arrows", "content_copy", "contrast", "delete",
+    "download", "draft", "edit", "error", "expand_more", "forum", "graphic_eq", "image", "info",
+    "key", "lock", "logout", "menu_book", "monitoring", "more_vert", "movie", "notes",
+    "passkey", "person", "play_arrow", "psychology", "redeem", "refresh", "schedule", "search",
+    "send", "smart_display", "stop", "toll", "tune", "videocam", "visibility",
+    "volunteer_activism", "warning",
+]  # fmt: skip
 WEIGHTS = (400, 600)
 LETTERS = {"latin": None, "cyrillic": [0x301, *range(0x400, 0x460), 0x490, 0x491, 0x2116]}
 CODE = [*range(0x20, 0x7F), 0xB7, 0x2013, 0x2026]
@@ -63,9 +87,15 @@ def main() -> int:
         got = {name: fetch(package, Path(folder) / name) for name, package in PACKAGES.items()}
         beercss(got["beercss"])
         chart(got["chart"], got["color"], Path(folder))
+        for name in COPIED:
+            copied(name, got[name])
         python = tools(Path(folder) / "venv")
-        subprocess.run([python, __file__, "cut", folder], check=True)
+        run(python, __file__, "cut", folder)
     return compare()
+
+
+def run(*command: str) -> None:
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)  # noqa: S603  # our own words
 
 
 def fetch(package: str, into: Path) -> Path:
@@ -73,17 +103,15 @@ def fetch(package: str, into: Path) -> Path:
     into.mkdir()
     npm = shutil.which("npm")
     assert npm, "npm is needed on PATH"
-    packed = subprocess.run(
-        [npm, "pack", "--silent", package], cwd=into, check=True, capture_output=True, text=True
-    )
-    shutil.unpack_archive(into / packed.stdout.split()[-1], into, filter="data")
+    run(npm, "pack", "--silent", "--pack-destination", str(into), package)
+    shutil.unpack_archive(next(into.glob("*.tgz")), into, filter="data")
     return into / "package"
 
 
 def tools(into: Path) -> str:
     venv.create(into, with_pip=True)
     python = str(into / "bin" / "python")
-    subprocess.run([python, "-m", "pip", "install", "--quiet", *TOOLS], check=True)
+    run(python, "-m", "pip", "install", "--quiet", *TOOLS)
     return python
 
 
@@ -111,14 +139,22 @@ def chart(package: Path, color: Path, work: Path) -> None:
     shutil.copytree(package, modules / "chart.js")
     shutil.copytree(color, modules / "@kurkle" / "color")
     (work / "bundle" / "charts.js").write_text(CHARTS, encoding="utf-8")
-    install = ["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(work / "es")]
-    subprocess.run([*install, BUNDLER], check=True)
+    quiet = ("--silent", "--no-audit", "--no-fund", "--prefix", str(work / "es"))
+    run("npm", "install", *quiet, BUNDLER)
     folder = place("chart.js-4.6.1", package / "LICENSE.md")
     made = folder / "chart.js"
     esbuild = work / "es" / "node_modules" / ".bin" / "esbuild"
     options = ["--bundle", "--minify", "--format=iife", "--log-level=warning"]
     charts = work / "bundle" / "charts.js"
-    subprocess.run([esbuild, charts, *options, f"--outfile={made}"], check=True)
+    run(str(esbuild), str(charts), *options, f"--outfile={made}")
+
+
+def copied(name: str, package: Path) -> None:
+    folder, file, made = COPIED[name]
+    text = (package / file).read_text(encoding="utf-8")
+    # Its map stays behind; a browser would look for it.
+    text = re.sub(r"^//# sourceMappingURL=.*$", "", text, flags=re.M).rstrip()
+    (place(folder, package / "LICENSE") / made).write_text(text + "\n", encoding="utf-8")
 
 
 def cut_fonts(packages: Path) -> None:
@@ -139,11 +175,11 @@ def cut_fonts(packages: Path) -> None:
     cut(source, folder / "icons.woff2", {}, icons=ICONS, features=["liga", "rlig"])
 
 
-def cut(source: Path, made: Path, axes: dict[str, object], icons: list[str] | None = None,
+def cut(source: Path, made: Path, axes: Mapping[str, object], icons: list[str] | None = None,
         features: list[str] | None = None, unicodes: list[int] | None = None) -> None:  # fmt: skip
-    from fontTools import subset
-    from fontTools.ttLib import TTFont
-    from fontTools.varLib import instancer
+    # They are in the venv of this run alone.
+    subset, instancer = (import_module(f"fontTools.{n}") for n in ("subset", "varLib.instancer"))
+    TTFont = import_module("fontTools.ttLib").TTFont
 
     font = TTFont(source, recalcTimestamp=False)
     options = subset.Options()

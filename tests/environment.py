@@ -24,6 +24,8 @@ SHORT = {
 
 if "DATA_DIR" not in os.environ:
     os.environ["DATA_DIR"] = tempfile.mkdtemp(prefix="bsod-tests-")
+# Mails lie in a folder, where tests read them.
+os.environ.setdefault("EMAIL_URL", f"filemail://{os.environ['DATA_DIR']}/mail")
 for _name, _value in SHORT.items():
     os.environ.setdefault(_name, _value)
 for _name in [name for name in os.environ if name.endswith("_API_KEY")]:

@@ -1,4 +1,4 @@
-"""What is done to keys: mint, change, replace, revoke. Pages, scripts, the bot and commands call it.
+"""What is done to keys: mint, change, replace, revoke. Everybody calls these.
 
 The hidden key of an account's console is nobody's to touch: it is not among `keys_of`.
 """

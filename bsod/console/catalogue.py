@@ -99,9 +99,7 @@ def _reading(generation: int, _moment: int) -> Reading:
     return Reading(tuple(made), frozenset(row.name for row in every), up)
 
 
-def _why_not(
-    rows: _Rows, provider: int, model: str, now: datetime
-) -> tuple[str, datetime | None]:
+def _why_not(rows: _Rows, provider: int, model: str, now: datetime) -> tuple[str, datetime | None]:
     """The reason a provider does not serve a model now, and when it may again."""
     found = []
     for key in rows.keys.get(provider, ()):
@@ -132,7 +130,7 @@ def _rows(_generation: int) -> _Rows:
         )
     }  # fmt: skip
     offers = Offer.objects.filter(gone_at=None, provider__deleted_at=None).order_by("model__name")
-    rests = {
+    rests: dict[tuple[int | None, int | None, str], tuple[datetime | None, str]] = {
         (None, key, model) if key else (provider, None, ""): (until, reason)
         for provider, key, model, until, reason in Rest.objects.values_list(
             "provider_id", "key_id", "model", "until", "reason"

@@ -101,7 +101,11 @@ class Doors(MiddlewareMixin):
             wait = max((_over(request, name, key, rate) for key, rate in rates), default=0)
         except STORE_AWAY:
             return refuse(request, 503, wait=10)
-        return refuse(request, 429, text=next_try(wait)) if wait else None
+        if not wait:
+            return None
+        answer = refuse(request, 429, text=next_try(wait))
+        answer["Retry-After"] = str(wait)
+        return answer
 
     def _banned(self, request: HttpRequest, name: str) -> HttpResponse | None:
         """A ban ends the session; what it is for, and for how long, is told once more."""

@@ -51,7 +51,8 @@ KINDS = {
     500: Kind("internal_error", _("We broke something."),
               _("It is not your fault. Your quota is untouched."), (_AGAIN, _HOME, _TELL)),
     503: Kind("unavailable", _("Not just now."),
-              _("Something this page needs is away. It is not your fault, and nothing was charged."),
+              _("Something this page needs is away. "
+                "It is not your fault, and nothing was charged."),
               (_AGAIN, _HOME, _TELL)),
 }  # fmt: skip
 

@@ -41,7 +41,8 @@ SWITCHES: tuple[tuple[str, Any, str], ...] = (
 _SPACES = dict.fromkeys(map(ord, " \u2009\u00a0\u202f"))
 # What a script may say, and what a list of it is made of.
 _SAID = {"name": str, "permissions": list, "caps": dict, "requests_per_minute": int,
-         "open_calls": int, "allowed_models": list, "networks": list, "expires_at": str}  # fmt: skip
+         "open_calls": int, "allowed_models": list, "networks": list,
+         "expires_at": str}  # fmt: skip
 
 
 class Units(forms.IntegerField):
@@ -187,6 +188,8 @@ def _moment(value: str | None) -> str:
         raise ValueError("expires_at") from None
     if moment is None:
         return ""
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC).strftime(
-        "%Y-%m-%dT%H:%M:%S%z"
+    return (
+        (moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+        .astimezone(UTC)
+        .strftime("%Y-%m-%dT%H:%M:%S%z")
     )

@@ -27,9 +27,13 @@ _FALLBACK = "gpt-5.4"
 def home(request: HttpRequest) -> HttpResponse:
     base = request.build_absolute_uri("/").rstrip("/")
     found = catalogue.snapshot()
-    model = _example(found)
-    shown: dict[str, Any] = {"base": base, "quick": samples.quick_start(base, model), "up": found.up,
-                             "total": len(found.models), "providers": len(found.shelves)}  # fmt: skip
+    shown: dict[str, Any] = {
+        "base": base,
+        "quick": samples.quick_start(base, _example(found)),
+        "up": found.up,
+        "total": len(found.models),
+        "providers": len(found.shelves),
+    }
     if not request.user.is_authenticated:
         return render(request, "console/guest.html", shown)
     return render(request, "console/home.html", shown | _of(request.user))
@@ -74,7 +78,7 @@ def near_its_cap(account: Account, day: str) -> Near | None:
             account=account, pk=int(owner[4:]), revoked_at=None, unlimited=False
         ).first()
         if key and key.alive(clock.now()):
-            return Near(key.pk, key.name, min(100, 100 * (used + reserved) // granted))
+            return Near(key.pk, key.name, min(100, 100 * (used + reserved) // (granted or 1)))
     return None
 
 

@@ -136,7 +136,7 @@ def month(key: ApiKey, now: datetime) -> Bars:
     ).values_list("bucket", "day").annotate(sum_amount=Sum("amount")):  # fmt: skip
         found.setdefault(bucket, {})[day] = amount
     text = [bucket for bucket in _TEXT if bucket in found]
-    named = text or list(found) or [Bucket.TEXT_BASE]
+    named: list[str] = [*text] or [*found] or [Bucket.TEXT_BASE]
     most = max(named, key=lambda bucket: sum(found.get(bucket, {}).values()))
     return bars(most, days, found.get(most, {}))
 

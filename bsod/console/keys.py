@@ -33,7 +33,7 @@ from bsod.console import keyrows, samples, secret
 from bsod.console.errors import limited, refuse, wants_json
 from bsod.console.forms import KeyForm, blank, fields_of, filled, spoken
 from bsod.console.home import near_its_cap
-from bsod.console.pages import packed_page, signed_in, turned
+from bsod.console.pages import owner, packed_page, signed_in, turned
 from bsod.lib import clock
 
 PAGE = 50
@@ -50,7 +50,7 @@ _MOST = 200_000  # bytes of JSON
 def access(request: HttpRequest) -> HttpResponse:
     now = clock.now()
     gone = request.GET.get("show") == "revoked"
-    mine = service.keys_of(request.user).filter(revoked_at__isnull=not gone)
+    mine = service.keys_of(owner(request)).filter(revoked_at__isnull=not gone)
     keys, leaf = turned(request, mine.order_by("-created_at", "-pk"), PAGE)
     opened = _asked(request, request.GET.get("key"))
     if opened and opened.pk not in {key.pk for key in keys}:
@@ -58,14 +58,14 @@ def access(request: HttpRequest) -> HttpResponse:
     fresh = secret.taken(request)
     base = request.build_absolute_uri("/").rstrip("/")
     return render(request, "console/access.html", {
-        "rows": keyrows.rows_of(request.user, keys, now),
+        "rows": keyrows.rows_of(owner(request), keys, now),
         "leaf": leaf,
         "gone": gone,
         "opened": opened,
         "month": keyrows.month(opened, now) if opened else None,
         "graces": GRACES,
         "form": blank(),
-        "near": near_its_cap(request.user, clock.day_of(now)),
+        "near": near_its_cap(owner(request), clock.day_of(now)),
         "fresh": fresh,
         "curl": samples.quick_start(base, "gpt-5.4", fresh.text)[0][2] if fresh else "",
         "base": base,
@@ -137,7 +137,7 @@ def _answered(request: HttpRequest, act: Act, key: ApiKey | None) -> HttpRespons
 def _create(request: HttpRequest, said: Any, _key: ApiKey | None) -> HttpResponse:
     script = request.content_type == "application/json"
     form = KeyForm(spoken(said) if script else said)
-    if not _holds(form, lambda said: service.create_key(request.user, **said)):
+    if not _holds(form, lambda said: service.create_key(owner(request), **said)):
         return _wrong(request, form, None)
     return _shown_once(request, *form.made)
 
@@ -196,7 +196,7 @@ def _said(request: HttpRequest) -> Any:
 def _asked(request: HttpRequest, number: str | None) -> ApiKey | None:
     if not number or not number.isascii() or not number.isdecimal() or len(number) > 18:
         return None
-    return service.keys_of(request.user).filter(pk=int(number)).first()
+    return service.keys_of(owner(request)).filter(pk=int(number)).first()
 
 
 def _mine(request: HttpRequest, number: str) -> ApiKey:

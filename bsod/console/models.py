@@ -1,4 +1,4 @@
-"""The Models tab: what there is at each provider, what of it answers now, and why the rest does not.
+"""The Models tab: what there is at each provider, what of it answers, and why the rest does not.
 
 Searching and filtering are a form's query: they work without JavaScript, and can be linked to.
 """

@@ -1,4 +1,4 @@
-"""What an account has left, as cards: the numbers are `quotas.report`'s, which also enforces them."""
+"""What an account has left, as cards: the numbers are those of `quotas.report`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -124,7 +124,7 @@ def wallet(account: Account, now: datetime) -> Wallet:
 def standing_of(account: Account, now: datetime) -> Standing:
     """The plan that holds for an account at this moment."""
     rows = {plan.slug: plan for plan in Plan.objects.filter(slug__in={account.plan_id, FREE})}
-    plan, free = _terms(rows[account.plan_id]), _terms(rows[FREE])
+    plan, free = _terms(rows[str(account.plan_id)]), _terms(rows[FREE])
     return standing(plan, free, account.plan_started_at, account.plan_expires_at, now)
 
 

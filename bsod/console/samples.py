@@ -119,7 +119,7 @@ def _python(route: Route, base: str) -> str:
     lines = ["import os", "import requests", "", f"answer = requests.{route.method.lower()}("]
     lines.append(f'    "{base}{_path(route)}",')
     if route.needs_key:
-        lines.append("    headers={\"Authorization\": f\"Bearer {os.environ['BSOD_KEY']}\"},")
+        lines.append('    headers={"Authorization": f"Bearer {os.environ[\'BSOD_KEY\']}"},')
     if route.body is BodyKind.FORM:
         parts = [field.split("=", 1) for field in FORMS.get(route.path, ())]
         files = ", ".join(f'"{n}": open("{v[1:]}", "rb")' for n, v in parts if v[0] == "@")

@@ -6,6 +6,7 @@ from django.http import HttpRequest
 
 from accounts.keys.models import ApiKey
 from accounts.keys.service import keys_of
+from bsod.console.pages import owner
 from bsod.lib import clock
 from bsod.lib.vault import VaultError
 from proxy.pool import vault
@@ -30,7 +31,7 @@ def taken(request: HttpRequest) -> Fresh | None:
     kept = request.session.pop(_NAME, None)
     if not kept or clock.unix(clock.now()) - kept[1] > LONGEST:
         return None
-    key = keys_of(request.user).filter(pk=kept[0]).first()
+    key = keys_of(owner(request)).filter(pk=kept[0]).first()
     try:
         return Fresh(key, vault().open(_owner(kept[0]), kept[2])) if key else None
     except VaultError:

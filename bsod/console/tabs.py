@@ -33,6 +33,7 @@ class Tab:
 
 TABS: tuple[Tab, ...] = (
     Tab("/", "api", "API", bar=True),
+    Tab("/playground/", "forum", pgettext_lazy("tab", "Playground"), bar=True),
     Tab("/models/", "category", _("Models"), bar=True),
     Tab("/docs/", "menu_book", pgettext_lazy("tab", "Docs")),
     Tab("/access/", "key", pgettext_lazy("tab", "Access"), ACCOUNT, bar=True),

@@ -21,7 +21,7 @@ from bsod import usage as told
 from bsod.console.calls import last_calls
 from bsod.console.errors import refuse
 from bsod.console.keyrows import Bars, bars, days_to
-from bsod.console.pages import link, packed_page, signed_in, turned
+from bsod.console.pages import link, owner, packed_page, signed_in, turned
 from bsod.console.quota import LOOKS, Look
 from bsod.lib import clock
 from bsod.lib.terms import Bucket
@@ -69,13 +69,13 @@ class Row:
 @signed_in
 def _page(request: HttpRequest) -> HttpResponse:
     now = clock.now()
-    names = dict(ApiKey.objects.filter(account=request.user).values_list("pk", "name"))
+    names = dict(ApiKey.objects.filter(account=owner(request)).values_list("pk", "name"))
     if request.GET.get("format") == "csv":
         return _csv(request, names, now.date())
     length = SPANS.get(request.GET.get("days", ""), 30)
     days = days_to(now.date(), length)
     chosen = _chosen(request.GET.get("key", ""), names)
-    by_day = sums.used(request.user.pk, Span(days[0], days[-1], {By.DAY}, chosen))
+    by_day = sums.used(owner(request).pk, Span(days[0], days[-1], {By.DAY}, chosen))
     amounts: dict[str, dict[str, int]] = {}
     for row in by_day:
         amounts.setdefault(row.bucket, {})[row.day or ""] = row.amount
@@ -83,7 +83,7 @@ def _page(request: HttpRequest) -> HttpResponse:
     by = next((by for by in _BY if by == request.GET.get("by")), By.MODEL)
     rows, leaf = turned(request, _table(request, days, chosen, by), PAGE)
     before = request.GET.get("before", "")[:26]
-    calls = last_calls(request.user, now, CALLS + 1, before)
+    calls = last_calls(owner(request), now, CALLS + 1, before)
     return render(request, "console/usage.html", {
         "first": date.fromisoformat(days[0]), "last": now.date(), "length": str(length),
         "spans": [(text, link(request, days=text, before="")) for text in SPANS],
@@ -110,7 +110,7 @@ def _chosen(text: str, names: Mapping[int, str]) -> list[int] | None:
 
 
 def _table(request: HttpRequest, days: Sequence[str], keys: list[int] | None, by: By) -> Any:
-    rows = sums.query(request.user.pk, Span(days[0], days[-1], {by}, keys))
+    rows = sums.query(owner(request).pk, Span(days[0], days[-1], {by}, keys))
     return rows.order_by("-day", "bucket") if by is By.DAY else rows.order_by("-sum_amount")
 
 
@@ -174,11 +174,11 @@ def _csv(request: HttpRequest, names: dict[int, str], today: date) -> HttpRespon
              if request.GET.get(name)}  # fmt: skip
     try:
         span = told.span_of(asked, names, today)
-        rows = sums.used(request.user.pk, span)
+        rows = sums.used(owner(request).pk, span)
     except ApiError as error:
         return refuse(request, 404 if error.status == 404 else 400, text=error.message)
     except sums.TooMany:
         return refuse(request, 400, text=str(_("That would be too many rows: ask for fewer days.")))
-    answer = told.table(rows, names, span)
+    answer = told.sheet(rows, names, span)
     answer["Cache-Control"] = "no-store"
     return answer

@@ -15,7 +15,7 @@ def visitor(site: Site) -> Browser:
 
 
 def test_nobody_gets_in_without_signing_in(site: Site, visitor: Browser, alice: Person) -> None:
-    for path in ("/", "/admin/", "/admin/quotas/entry/"):
+    for path in ("/admin/", "/admin/quotas/entry/"):
         answer = visitor.get(path)
         assert answer.status_code == 302
         assert answer.headers["Location"].startswith("/admin/")

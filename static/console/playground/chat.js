@@ -1,0 +1,200 @@
+// The conversation: what was asked, and the answers of one model or of two side by side.
+import { Answer } from "./answer.js";
+import { $, el, follow, say, toEnd } from "./dom.js";
+import { chip, Files } from "./files.js";
+import { t } from "./words.js";
+
+// A turn: { text, files, answers: [of the first model, of the second] }.
+export class Chat {
+  turns = [];
+  comparing = false;
+
+  // app: { models(), parameters(), endpoint(model), pick(), refreshed(when) }
+  constructor(app) {
+    this.app = app;
+    this.files = new Files();
+    this.place = $("talk");
+    follow(this.place, () => this.busy);
+    const prompt = $("prompt");
+    $("composer").addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.send();
+    });
+    prompt.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+      event.preventDefault();
+      this.send();
+    });
+    prompt.addEventListener("input", grown);
+    $("stop").addEventListener("click", () => this.stop());
+    document.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape" || !this.busy || document.querySelector("dialog[open], [popover]:popover-open")) return;
+      event.preventDefault();
+      this.stop();
+    });
+    $("starters").replaceChildren(...[1, 2, 3].map((number) => el("button", { type: "button", class: "filter", on: { click: () => this.write(t(`starter_${number}`)) } }, t(`starter_${number}`))));
+    this.#settle();
+  }
+
+  get answers() {
+    return this.turns.flatMap((turn) => turn.answers).filter(Boolean);
+  }
+
+  get busy() {
+    return this.answers.some((answer) => answer.busy);
+  }
+
+  get charged() {
+    return this.answers.reduce((sum, answer) => sum + answer.charged, 0);
+  }
+
+  write(text) {
+    $("prompt").value = text;
+    grown();
+    $("prompt").focus();
+  }
+
+  send() {
+    const text = $("prompt").value.trim();
+    if (this.busy) return say(t("still_running"));
+    if (!text && !this.files.list.length) return $("prompt").focus();
+    const models = this.app.models();
+    if (!models[0]) return this.app.pick(0);
+    if (this.comparing && !models[1]) return this.app.pick(1);
+    if (this.app.parameters().wrong) return $(this.app.parameters().wrong).focus();
+    const turn = { text, files: this.files.taken(), answers: [] };
+    this.write("");
+    this.#add(turn);
+    for (const column of this.comparing ? [0, 1] : [0]) this.#ask(turn, column);
+    toEnd();
+  }
+
+  stop() {
+    for (const answer of this.answers) if (answer.busy) answer.stop();
+  }
+
+  clear() {
+    this.stop();
+    for (const turn of this.turns) turn.place.remove();
+    this.turns = [];
+    this.#settle();
+    this.app.refreshed("charged");
+    $("prompt").focus();
+  }
+
+  #add(turn) {
+    turn.bubble = el("div", { class: "said" });
+    turn.columns = el("div", { class: "columns" });
+    turn.place = el("section", { class: "turn" }, turn.bubble, turn.columns);
+    this.#bubble(turn);
+    this.turns.push(turn);
+    this.place.append(turn.place);
+    this.#settle();
+  }
+
+  #bubble(turn) {
+    turn.bubble.replaceChildren(...(turn.text ? [el("p", {}, turn.text)] : []), ...turn.files.map(chip));
+    turn.bubble.classList.remove("editing");
+  }
+
+  #ask(turn, column) {
+    const model = this.app.models()[column];
+    const answer = new Answer({ model, endpoint: this.app.endpoint(model), parameters: this.app.parameters(), history: this.history(turn, column) }, {
+      changed: (when) => this.#changed(when),
+      again: (which) => this.#again(turn, which),
+      more: (which) => !this.busy && which.start(true),
+      edit: () => this.#edit(turn),
+      pick: () => this.app.pick(column),
+    });
+    turn.answers[column] = answer;
+    turn.columns.classList.toggle("two-up", turn.answers.filter(Boolean).length > 1);
+    turn.columns.replaceChildren(...turn.answers.filter(Boolean).map((each) => each.place));
+    if (this.comparing) answer.place.prepend(el("h3", { class: "answer-model" }, model));
+    answer.start();
+  }
+
+  // What a model has heard so far; what only the other one has answered counts as said.
+  history(until, column) {
+    const said = [];
+    for (const turn of this.turns) {
+      said.push({ role: "user", text: turn.text, files: turn.files });
+      if (turn === until) break;
+      const answer = turn.answers[column] ?? turn.answers[0] ?? turn.answers[1];
+      if (answer?.text) said.push({ role: "assistant", text: answer.text });
+      else said.pop(); // what nobody has answered is not said again
+    }
+    return said;
+  }
+
+  #again(turn, answer) {
+    if (this.busy) return say(t("still_running"));
+    const column = turn.answers.indexOf(answer);
+    this.#cut(turn);
+    this.#ask(turn, column);
+    $("prompt").focus();
+  }
+
+  #cut(turn) {
+    for (const later of this.turns.splice(this.turns.indexOf(turn) + 1)) later.place.remove();
+  }
+
+  #edit(turn) {
+    if (this.busy) return say(t("still_running"));
+    const area = el("textarea", { class: "input", rows: Math.min(12, turn.text.split("\n").length + 1), "aria-label": t("your_message") });
+    area.value = turn.text;
+    const done = () => {
+      const text = area.value.trim();
+      if (!text && !turn.files.length) return area.focus();
+      turn.text = text;
+      this.#bubble(turn);
+      this.#cut(turn);
+      const columns = turn.answers.map((answer, column) => (answer ? column : -1)).filter((column) => column >= 0);
+      turn.answers = [];
+      for (const column of columns) if (this.app.models()[column]) this.#ask(turn, column);
+      $("prompt").focus();
+    };
+    const undo = () => {
+      this.#bubble(turn);
+      $("prompt").focus();
+    };
+    area.addEventListener("keydown", (event) => {
+      if (event.isComposing) return;
+      if (event.key === "Escape") undo();
+      else if (event.key === "Enter" && !event.shiftKey) done();
+      else return;
+      event.preventDefault();
+    });
+    turn.bubble.classList.add("editing");
+    turn.bubble.replaceChildren(area, el("div", { class: "actions" },
+      el("button", { type: "button", class: "button small", on: { click: undo } }, t("undo")),
+      el("button", { type: "button", class: "button small filled", on: { click: done } }, t("resend"))));
+    area.focus();
+  }
+
+  #changed(when) {
+    this.#settle();
+    if (when !== "drawn") this.app.refreshed(when);
+  }
+
+  // The composer and the line above it follow what goes on.
+  #settle() {
+    const busy = this.busy;
+    const focused = document.activeElement === $("stop");
+    $("talk-empty")?.toggleAttribute("hidden", this.turns.length > 0);
+    $("send").hidden = busy;
+    $("stop").hidden = !busy;
+    if (focused && !busy) $("prompt").focus();
+    $("prompt").placeholder = t(this.turns.length ? "follow_up" : "ask");
+    const live = busy && this.answers.find((answer) => answer.busy);
+    $("live").hidden = !live;
+    if (live) {
+      const [head, rest = ""] = live.pieces();
+      $("live").replaceChildren(el("span", { class: "receipt-head" }, el("span", { class: "pulse", "aria-hidden": "true" }), live.state === "streaming" ? t("streaming_short") : head), el("span", {}, rest));
+    }
+  }
+}
+
+function grown() {
+  const prompt = $("prompt");
+  prompt.rows = Math.min(10, Math.max(1, prompt.value.split("\n").length, Math.ceil(prompt.value.length / 80)));
+}

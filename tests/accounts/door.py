@@ -1,0 +1,118 @@
+"""People at the door: accounts with a password, browsers with and without a session, their mail.
+
+A session is made as a browser would have it after signing in, so that only the tests of signing in
+pay for a password's hash.
+"""
+
+import email
+import email.policy
+import html
+import itertools
+import re
+import time
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+from allauth.account.models import EmailAddress
+from allauth.usersessions.models import UserSession
+from django.conf import settings
+from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
+from django.contrib.auth.hashers import make_password
+from django.contrib.sessions.backends.db import SessionStore
+
+from accounts.models import Account
+from accounts.service import create_account
+from tests import kit
+from tests.bsod.browser import PASSWORD, Browser
+from tests.kit import Site
+
+_numbers = itertools.count(1)
+_LINK = re.compile(r"https?://\S+")
+
+
+@cache
+def _hashed() -> str:
+    return make_password(PASSWORD)
+
+
+def member(name: str = "alice", *, mail: bool = False, **more: Any) -> Account:
+    """Somebody who can sign in with PASSWORD, with a confirmed address where asked for."""
+    account = create_account(kit.unique(name))
+    address = f"{account.username}@mail.example" if mail else ""
+    more = {"password": _hashed(), "email": address, **more}
+    Account.objects.filter(pk=account.pk).update(**more)
+    account.refresh_from_db()
+    if mail:
+        EmailAddress.objects.create(user=account, email=address, verified=True, primary=True)
+    return account
+
+
+class Visitor(Browser):
+    """A browser at an address of its own."""
+
+    def __init__(self, site: Site) -> None:
+        number = next(_numbers)
+        super().__init__(site, f"127.0.{2 + number // 250}.{1 + number % 250}")
+
+    def enter(self, name: str, password: str = PASSWORD, **more: Any) -> requests.Response:
+        return self.post("/login/", login=name, password=password, **more)
+
+    def sit(self, account: Account, *, again: bool = False) -> "Visitor":
+        """Has a session; `again`: the password was asked for a moment ago."""
+        store = SessionStore()
+        store[SESSION_KEY] = str(account.pk)
+        store[BACKEND_SESSION_KEY] = settings.AUTHENTICATION_BACKENDS[0]
+        store[HASH_SESSION_KEY] = account.get_session_auth_hash()
+        if again:
+            record = {"method": "password", "at": time.time(), "reauthenticated": True}
+            store["account_authentication_methods"] = [record]
+            store["account_authentication_methods_user"] = str(account.pk)
+        store.save()
+        UserSession.objects.create(
+            user=account, ip="127.0.0.1", session_key=store.session_key, user_agent="Firefox/1 Linux"
+        )
+        name, value = settings.SESSION_COOKIE_NAME, str(store.session_key)
+        self.session.cookies.set(name, value, domain="127.0.0.1", path="/")
+        return self
+
+    @property
+    def signed_in(self) -> bool:
+        return self.get("/account/").status_code == 200
+
+
+def said(page: requests.Response) -> str:
+    """A page without what differs each time: tokens, ids, moments."""
+    text = re.sub(r'name="csrfmiddlewaretoken" value="\w+"', "", page.text)
+    return re.sub(r"[0-9A-HJKMNP-TV-Z]{26}|\d\d:\d\d:\d\d", "", text)
+
+
+def mails(address: str) -> list[Any]:
+    """What was sent to an address, oldest first."""
+    found = []
+    for path in Path(settings.EMAIL_FILE_PATH).glob("*"):
+        for part in path.read_bytes().split(b"-" * 79 + b"\n"):
+            message = email.message_from_bytes(part, policy=email.policy.default)
+            if message["To"] == address:
+                found.append((path.stat().st_mtime_ns, message))
+    return [message for _at, message in sorted(found, key=lambda pair: pair[0])]
+
+
+def link(address: str) -> str:
+    """The first link of the last mail to an address."""
+    text = mails(address)[-1].get_content()
+    found = _LINK.search(text)
+    assert found, text
+    return found.group()
+
+
+def path_of(url: str) -> str:
+    """The path of a link, which must lead to the site's own address."""
+    assert urlsplit(url).hostname == "127.0.0.1", url
+    return urlsplit(url).path
+
+
+def text_of(page: requests.Response) -> str:
+    return html.unescape(page.text)
