@@ -1,16 +1,35 @@
 """Which key serves the next attempt: the account's own one while it is nearly the idlest."""
 
+import asyncio
+from collections.abc import Callable, Mapping
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from bsod.lib import clock
-from bsod.lib.terms import RestReason
+from bsod.lib.terms import Blame, RestReason
 from proxy.catalogue import Catalogue, ModelInfo, OfferInfo, Traits
+from proxy.failures import backoff
+from proxy.hearsay import TRIAL, Hearsay
 from proxy.models import Provider, ProviderKey, Rest
-from proxy.pool import Lease, NoKey, Pool, PoolKey, Rested, Snapshot, load, retry_after
+from proxy.pool import (
+    Lease,
+    NoKey,
+    Pool,
+    PoolKey,
+    Rested,
+    Snapshot,
+    bump,
+    bump_rests,
+    load,
+    retry_after,
+)
 from proxy.providers.registry import ADAPTERS
 from tests import kit
+from tests.proxy.rows import generation
 from tests.upstream import FaultServer
 
 ALICE, BOB = 1, 2
@@ -25,14 +44,32 @@ def model(*providers: int, name: str = "m") -> ModelInfo:
     return ModelInfo(name, Traits(), tuple(OfferInfo(provider, name) for provider in providers))
 
 
-def pool(keys: dict[int, list[int]], rests: dict[tuple[object, ...], Rested] | None = None) -> Pool:
+def pool(keys: dict[int, list[int]], rests: Mapping[Any, Rested] | None = None) -> Pool:
     made = Pool()
     known = {
         provider: [key(number, provider) for number in numbers]
         for provider, numbers in keys.items()
     }
     made.snapshot = Snapshot(1, Catalogue([], {}), {}, known, dict(rests or {}))
+    for number in (n for numbers in keys.values() for n in numbers):
+        made.hearsay.prove(number)
     return made
+
+
+def fresh(keys: dict[int, list[int]]) -> Pool:
+    """Right after a start: no key has answered this process yet."""
+    made = pool(keys)
+    made.hearsay = Hearsay()
+    return made
+
+
+def patiently(made: Pool, account: int, now: float = NOW) -> int | None:
+    """The key for a call that may wait; None: it has to."""
+    found = made.lease(model(1), account, (), now, patient=True)
+    if isinstance(found, Lease):
+        return found.key.id
+    assert found.undecided
+    return None
 
 
 def lease(
@@ -142,6 +179,127 @@ def test_the_earliest_return_is_told_and_only_pure_limits_are_limits() -> None:
     assert nobody(pool({1: [1, 2]}, mixed)) == NoKey(9.0, False, True)
 
 
+def test_what_ends_by_a_probe_is_back_when_it_is_probed() -> None:
+    dead = {(None, 1, ""): Rested(None, RestReason.AUTH, NOW + 60),
+            (None, 2, ""): Rested(None, RestReason.FAILURES, NOW + 5)}  # fmt: skip
+    assert nobody(pool({1: [1, 2]}, dead)) == NoKey(5.0, False, True)
+    down = {(1, None, ""): Rested(None, RestReason.UNREACHABLE, NOW + 40)}
+    assert nobody(pool({1: [1, 2]}, {**dead, **down})).wait == 40, "all of it must have ended"
+    overdue = {(1, None, ""): Rested(None, RestReason.UNREACHABLE, NOW - 3)}
+    assert nobody(pool({1: [1, 2]}, overdue)).wait == 0
+
+
+def test_the_outlook_of_a_model_that_is_served_is_now() -> None:
+    limit = {(None, 1, "m"): Rested(NOW + 9, RestReason.RATE_LIMIT)}
+    assert pool({1: [1, 2]}, limit).outlook(model(1), NOW) == NoKey(0.0, False, True)
+    assert pool({1: [1]}, limit).outlook(model(1), NOW) == NoKey(9.0, True, True)
+
+
+# ---- keys that nobody knows yet, and what a process has seen itself
+
+
+def test_a_key_that_nobody_knows_is_tried_by_one_call_until_a_refusal_would_have_come() -> None:
+    made = fresh({1: [1, 2, 3]})
+    assert [patiently(made, n) for n in range(5)] == [1, 2, 3, None, None]
+    made.hearsay.prove(1)
+    taken = [patiently(made, n) for n in range(10, 15)]
+    assert taken == [1, 1, 1, None, None], "so many more than those on trial, and no more"
+    assert patiently(made, 20, NOW + TRIAL) == 2, "whoever is not dead may be slow"
+    assert lease(made, 21).key.id == 3, "whoever cannot wait is served at once"
+
+
+def test_a_key_that_has_failed_last_is_tried_by_one_call_at_a_time_until_it_answers() -> None:
+    made = pool({1: [1, 2]})
+    made.hearsay.hear(1, 1, "m", Blame.FAILURE, None, NOW)
+    trial = lease(made, 10)
+    assert [patiently(made, n, NOW + 60) for n in range(11, 20)] == [2] * 9
+    made.release(trial)
+    assert patiently(made, 20) == 1, "its trial is over, whatever it has shown"
+    assert patiently(made, 21) == 2
+    made.hearsay.prove(1)
+    assert [patiently(made, n) for n in range(22, 25)] == [1, 1, 1]
+
+
+def test_a_call_that_has_met_a_bad_key_goes_to_one_that_answers() -> None:
+    made = fresh({1: [1, 2, 3]})
+    made.hearsay.prove(3)
+    assert lease(made, 10).key.id == 1
+    assert [lease(made, n, tried=(1,)).key.id for n in range(11, 15)] == [3] * 4
+    assert lease(made, 15, tried=(1, 3)).key.id == 2
+
+
+def test_with_one_live_key_there_is_nobody_to_wait_for() -> None:
+    made = fresh({1: [1]})
+    assert [patiently(made, n) for n in range(3)] == [1, 1, 1]
+    made.hearsay.hear(1, 1, "m", Blame.FAILURE, None, NOW)
+    assert patiently(made, 4) == 1
+
+
+def test_news_comes_with_an_answer_the_end_of_a_trial_or_after_its_time() -> None:
+    made = fresh({1: [1, 2]})
+    held = lease(made, 10)
+
+    async def waits(show: Callable[[], None], seconds: float = 5.0) -> float:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        loop.call_later(0.01, show)
+        await made.hearsay.news(seconds)
+        return loop.time() - began
+
+    assert asyncio.run(waits(lambda: made.hearsay.prove(1))) < 2
+    assert asyncio.run(waits(lambda: made.release(held))) < 2
+    assert asyncio.run(waits(lambda: None, 0.05)) >= 0.04
+
+
+@pytest.mark.parametrize("blame", [Blame.AUTH, Blame.BILLING, Blame.RATE_LIMIT])
+def test_what_an_attempt_has_shown_holds_before_the_database_has_heard_of_it(blame: Blame) -> None:
+    made = pool({1: [1, 2]})
+    made.hearsay.hear(1, 1, "m", blame, 3.0, NOW)
+    assert [lease(made, n).key.id for n in range(5)] == [2] * 5
+    made.hearsay.hear(1, 2, "m", blame, 7.0, NOW)
+    limited = blame is Blame.RATE_LIMIT
+    first = 3.0 if limited else backoff(blame).first
+    found = nobody(made)
+    assert found == NoKey(found.wait, limited, True)
+    assert found.wait == pytest.approx(first)
+    other = made.lease(model(1, name="other"), ALICE, (), NOW)
+    assert isinstance(other, Lease) is limited, "a limit is the model's alone"
+    later = 4.0 if limited else 1.1
+    assert lease(made, now=NOW + later).key.id == 1, "then it is the database's word that counts"
+
+
+def test_a_process_that_cannot_reach_a_provider_five_times_leaves_it_alone() -> None:
+    made = pool({1: [1, 2]})
+    for _ in range(4):
+        made.hearsay.hear(1, 1, "m", Blame.CONNECT, None, NOW)
+    lease(made)
+    made.hearsay.hear(1, 2, "m", Blame.FAILURE, None, NOW)
+    made.hearsay.hear(1, 1, "m", Blame.CONNECT, None, NOW)
+    lease(made)
+    for _ in range(4):
+        made.hearsay.hear(1, 1, "m", Blame.CONNECT, None, NOW)
+    first = backoff(RestReason.UNREACHABLE).first
+    assert nobody(made).wait == pytest.approx(first)
+
+
+def test_a_clients_own_fault_leaves_a_key_what_it_is() -> None:
+    made = pool({1: [1, 2]})
+    made.hearsay.hear(1, 1, "m", Blame.CLIENT, None, NOW)
+    assert [lease(made, n).key.id for n in (10, 11, 12, 13)] == [1, 2, 1, 2]
+
+
+def test_of_a_host_that_cannot_be_reached_no_other_key_is_tried_while_there_is_another_host() -> (
+    None
+):
+    made, both = pool({1: [1, 2, 3], 2: [4]}), model(1, 2)
+    found = made.lease(both, ALICE, (1,), NOW, shunned=[1])
+    assert isinstance(found, Lease)
+    assert found.key.id == 4
+    again = made.lease(both, ALICE, (1, 4), NOW, shunned=[1])
+    assert isinstance(again, Lease)
+    assert again.key.id == 2, "with nobody else it is tried again"
+
+
 def test_a_model_without_any_key_says_so() -> None:
     assert nobody(pool({1: []})) == NoKey(None, False, False)
     assert nobody(pool({})) == NoKey(None, False, False)
@@ -166,8 +324,26 @@ def test_the_pool_is_read_again_when_its_number_has_grown(up: FaultServer) -> No
     assert [x.secret for x in first.keys[supplied.provider.pk]] == supplied.keys
     made.refresh(41)
     assert made.snapshot is first
-    made.refresh(42)
-    assert made.snapshot is not first
+    made.refresh(42 + (1 << 32))
+    assert made.snapshot.keys is not first.keys
+
+
+def test_where_only_rests_have_changed_only_they_are_read(up: FaultServer) -> None:
+    supplied, made = kit.supply(up), Pool()
+    made.refresh(generation())
+    first = made.snapshot
+    Rest.objects.create(provider=supplied.provider, key=supplied.key_row(), reason="auth")
+    bump_rests()
+    made.refresh(generation())
+    assert (None, supplied.key_row().pk, "") in made.snapshot.rests
+    # Others change the pool meanwhile; then all is read, and this says nothing.
+    same = made.snapshot.generation >> 32 == first.generation >> 32
+    assert (made.snapshot.keys is first.keys) is same
+    with CaptureQueriesContext(connection) as asked:
+        made.refresh(made.snapshot.generation + 1)
+    assert len(asked) == 1
+    bump()
+    assert generation() >> 32 > made.snapshot.generation >> 32
 
 
 @pytest.mark.parametrize("broken", ["", "sk-plain", "copied"])
@@ -214,12 +390,20 @@ def test_rests_come_with_the_pool_and_by_the_monotonic_clock(up: FaultServer) ->
         provider=provider, key=limited, model="m", reason="rate_limit",
         until=now + timedelta(seconds=30), created_at=now,
     )  # fmt: skip
-    Rest.objects.create(provider=provider, key=dead, reason="auth", probe_at=now)
+    Rest.objects.create(
+        provider=provider, key=dead, reason="auth", probe_at=now + timedelta(seconds=60)
+    )
+    over = {"provider": provider, "key": limited, "reason": "rate_limit"}
+    Rest.objects.create(**over, model="over", until=now - timedelta(seconds=1))
     rests = load(1).rests
+    assert (None, limited.pk, "over") not in rests
     until = rests[None, limited.pk, "m"].until
     assert until is not None
     assert 25 < until - clock.monotonic() <= 30
-    assert rests[None, dead.pk, ""] == Rested(None, "auth")
+    rested = rests[None, dead.pk, ""]
+    assert (rested.until, rested.reason) == (None, "auth")
+    assert rested.probe is not None
+    assert 55 < rested.probe - clock.monotonic() <= 60
 
 
 def test_a_wall_clock_set_back_does_not_keep_a_key_asleep(up: FaultServer) -> None:
