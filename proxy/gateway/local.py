@@ -1,13 +1,13 @@
 """Answers no provider is asked for: the API's root, the catalogue, the signs of life."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from proxy import openapi
 from proxy.errors import ApiError, Code, invalid
 from proxy.gateway import generations, uploading
 from proxy.gateway.answer import send_json, send_unchanged, timing
+from proxy.gateway.asking import Asking
 from proxy.gateway.call import caller_of
 from proxy.gateway.exchange import Exchange
 from proxy.gateway.models import Page, matches, wanted
@@ -31,19 +31,6 @@ async def answer(gateway: Gateway, route: Route, params: Params, exchange: Excha
         await send_unchanged(exchange, headers)
     else:
         await send_json(exchange, status, body, headers)
-
-
-@dataclass(frozen=True, slots=True)
-class Asking:
-    """Who asks for what. `account` None: nobody in particular."""
-
-    gateway: Gateway
-    route: Route
-    params: Params
-    exchange: Exchange
-    account: int | None
-    headers: dict[str, str] = field(default_factory=dict)
-    """What is said beside the answer."""
 
 
 async def root(asking: Asking) -> tuple[int, Any]:
