@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 
 from django.conf import settings
 from django.http import HttpResponse, HttpResponseBase
-from prometheus_client.exposition import choose_encoder
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -137,8 +137,8 @@ def _health() -> dict[str, Any]:
     }
 
 
-def _metrics(encode: Callable[[Any], bytes]) -> bytes:
-    return encode(scrape.registry(standings.get(), clock.now()))
+def _metrics() -> bytes:
+    return generate_latest(scrape.registry(standings.get(), clock.now()))
 
 
 def _page(window: str, language: str) -> str:
@@ -164,8 +164,8 @@ class Public(APIView):
 
     def finalize_response(
         self, request: Request, response: Any, *args: Any, **kwargs: Any
-    ) -> HttpResponseBase:
-        answer: HttpResponseBase = super().finalize_response(request, response, *args, **kwargs)
+    ) -> Response:
+        answer: Response = super().finalize_response(request, response, *args, **kwargs)
         if answer.status_code == 200 and "Cache-Control" not in answer:
             answer["Cache-Control"] = f"public, max-age={SECONDS:.0f}"
         return answer
@@ -215,8 +215,7 @@ class Metrics(Public):
                 "'Authorization: Bearer <token>'.",
                 headers={"www-authenticate": "Bearer"},
             )
-        encode, kind = choose_encoder(request.headers.get("Accept", ""))
-        answer = HttpResponse(texts.get(encode), content_type=kind)
+        answer = HttpResponse(texts.get(), content_type=CONTENT_TYPE_PLAIN_0_0_4)
         answer["Cache-Control"] = "no-store"
         return answer
 

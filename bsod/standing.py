@@ -13,10 +13,11 @@ from typing import Any
 from django.db.models import Max
 
 from bsod.lib import clock
-from proxy import figures, showing
+from proxy import figures
 from proxy.figures import FAILED, GOOD, KEY_STATES, WINDOWS
 from proxy.models import Rest
 from proxy.pool import Snapshot
+from proxy.showing import Look
 
 _ENOUGH = 20  # calls of an hour that can tell how we do
 _WELL, _ILL = 0.95, 0.5  # shares of success below which we are not well, and down
@@ -83,6 +84,7 @@ class Standing:
 
 def stand(snapshot: Snapshot, now: datetime) -> Standing:
     ticks = clock.monotonic()
+    look = Look(snapshot, ticks, now.date())
     offered = Counter(
         place
         for model in snapshot.catalogue.models.values()
@@ -91,15 +93,12 @@ def stand(snapshot: Snapshot, now: datetime) -> Standing:
     since = _since()
     providers = []
     for id_, slug in sorted(snapshot.slugs.items(), key=lambda item: item[1]):
-        state = showing.provider_state(snapshot, id_, ticks)
+        state = look.provider(id_)
         keys = figures.key_states(snapshot, id_, ticks)
         back = None if state.back is None else state.back - ticks
         when = None if state.available else since.get(id_)
         providers.append(ProviderStanding(slug, state.reason, when, back, keys, offered[id_]))
-    models = [
-        showing.state_of(snapshot, model, ticks, now.date()).available
-        for model in snapshot.catalogue.models.values()
-    ]
+    models = [look.model(model).available for model in snapshot.catalogue.models.values()]
     share = _recent(now)
     failing = share is not None and share < _WELL
     return Standing(_state(providers, share), providers, len(models), sum(models), failing)

@@ -149,7 +149,10 @@ class Pool:
         live = [lease for lease in live if lease.native] or live
         if tried:
             # Whoever has met one bad key goes where there is an answer: he has three tries in all.
-            live = [lease for lease in live if self.hearsay.answers(lease.key.id)] or live
+            answer = [lease for lease in live if self.hearsay.answers(lease.key.id)]
+            if not answer and patient and any(self._open[lease.key.id] for lease in live):
+                return NoKey(None, False, True, undecided=True)
+            live = answer or live
         free = self._free(live, now, patient=patient)
         if not free:
             return NoKey(None, False, True, undecided=True)

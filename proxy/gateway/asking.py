@@ -1,4 +1,4 @@
-"""What an answer of our own is made from: who asks for what, where nothing is sent to a provider."""
+"""What an answer of our own is made from: who asks for what, where no provider is asked."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,90 +1,19 @@
 """Which key serves the next attempt: the account's own one while it is nearly the idlest."""
 
-import asyncio
-from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from bsod.lib import clock
-from bsod.lib.terms import Blame, RestReason
-from proxy.catalogue import Catalogue, ModelInfo, OfferInfo, Traits
-from proxy.failures import backoff
-from proxy.hearsay import TRIAL, Hearsay
+from bsod.lib.terms import RestReason
 from proxy.models import Provider, ProviderKey, Rest
-from proxy.pool import (
-    Lease,
-    NoKey,
-    Pool,
-    PoolKey,
-    Rested,
-    Snapshot,
-    bump,
-    bump_rests,
-    load,
-    retry_after,
-)
-from proxy.providers.registry import ADAPTERS
+from proxy.pool import Lease, NoKey, Pool, Rested, bump, bump_rests, load, retry_after
 from tests import kit
+from tests.proxy.pools import ALICE, BOB, NOW, lease, model, nobody, pool
 from tests.proxy.rows import generation
 from tests.upstream import FaultServer
-
-ALICE, BOB = 1, 2
-NOW = 1000.0
-
-
-def key(number: int, provider: int = 1) -> PoolKey:
-    return PoolKey(number, provider, ADAPTERS["openai"], "http://127.0.0.1", "", f"sk-{number}")
-
-
-def model(*providers: int, name: str = "m") -> ModelInfo:
-    return ModelInfo(name, Traits(), tuple(OfferInfo(provider, name) for provider in providers))
-
-
-def pool(keys: dict[int, list[int]], rests: Mapping[Any, Rested] | None = None) -> Pool:
-    made = Pool()
-    known = {
-        provider: [key(number, provider) for number in numbers]
-        for provider, numbers in keys.items()
-    }
-    made.snapshot = Snapshot(1, Catalogue([], {}), {}, known, dict(rests or {}))
-    for number in (n for numbers in keys.values() for n in numbers):
-        made.hearsay.prove(number)
-    return made
-
-
-def fresh(keys: dict[int, list[int]]) -> Pool:
-    """Right after a start: no key has answered this process yet."""
-    made = pool(keys)
-    made.hearsay = Hearsay()
-    return made
-
-
-def patiently(made: Pool, account: int, now: float = NOW) -> int | None:
-    """The key for a call that may wait; None: it has to."""
-    found = made.lease(model(1), account, (), now, patient=True)
-    if isinstance(found, Lease):
-        return found.key.id
-    assert found.undecided
-    return None
-
-
-def lease(
-    made: Pool, account: int = ALICE, tried: tuple[int, ...] = (), now: float = NOW,
-    what: ModelInfo | None = None,
-) -> Lease:  # fmt: skip
-    found = made.lease(what or model(1), account, tried, now)
-    assert isinstance(found, Lease), found
-    return found
-
-
-def nobody(made: Pool, tried: tuple[int, ...] = (), what: ModelInfo | None = None) -> NoKey:
-    found = made.lease(what or model(1), ALICE, tried, NOW)
-    assert isinstance(found, NoKey), found
-    return found
 
 
 def test_strangers_are_spread_over_the_least_loaded_keys() -> None:
@@ -193,111 +122,6 @@ def test_the_outlook_of_a_model_that_is_served_is_now() -> None:
     limit = {(None, 1, "m"): Rested(NOW + 9, RestReason.RATE_LIMIT)}
     assert pool({1: [1, 2]}, limit).outlook(model(1), NOW) == NoKey(0.0, False, True)
     assert pool({1: [1]}, limit).outlook(model(1), NOW) == NoKey(9.0, True, True)
-
-
-# ---- keys that nobody knows yet, and what a process has seen itself
-
-
-def test_a_key_that_nobody_knows_is_tried_by_one_call_until_a_refusal_would_have_come() -> None:
-    made = fresh({1: [1, 2, 3]})
-    assert [patiently(made, n) for n in range(5)] == [1, 2, 3, None, None]
-    made.hearsay.prove(1)
-    taken = [patiently(made, n) for n in range(10, 15)]
-    assert taken == [1, 1, 1, None, None], "so many more than those on trial, and no more"
-    assert patiently(made, 20, NOW + TRIAL) == 2, "whoever is not dead may be slow"
-    assert lease(made, 21).key.id == 3, "whoever cannot wait is served at once"
-
-
-def test_a_key_that_has_failed_last_is_tried_by_one_call_at_a_time_until_it_answers() -> None:
-    made = pool({1: [1, 2]})
-    made.hearsay.hear(1, 1, "m", Blame.FAILURE, None, NOW)
-    trial = lease(made, 10)
-    assert [patiently(made, n, NOW + 60) for n in range(11, 20)] == [2] * 9
-    made.release(trial)
-    assert patiently(made, 20) == 1, "its trial is over, whatever it has shown"
-    assert patiently(made, 21) == 2
-    made.hearsay.prove(1)
-    assert [patiently(made, n) for n in range(22, 25)] == [1, 1, 1]
-
-
-def test_a_call_that_has_met_a_bad_key_goes_to_one_that_answers() -> None:
-    made = fresh({1: [1, 2, 3]})
-    made.hearsay.prove(3)
-    assert lease(made, 10).key.id == 1
-    assert [lease(made, n, tried=(1,)).key.id for n in range(11, 15)] == [3] * 4
-    assert lease(made, 15, tried=(1, 3)).key.id == 2
-
-
-def test_with_one_live_key_there_is_nobody_to_wait_for() -> None:
-    made = fresh({1: [1]})
-    assert [patiently(made, n) for n in range(3)] == [1, 1, 1]
-    made.hearsay.hear(1, 1, "m", Blame.FAILURE, None, NOW)
-    assert patiently(made, 4) == 1
-
-
-def test_news_comes_with_an_answer_the_end_of_a_trial_or_after_its_time() -> None:
-    made = fresh({1: [1, 2]})
-    held = lease(made, 10)
-
-    async def waits(show: Callable[[], None], seconds: float = 5.0) -> float:
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        loop.call_later(0.01, show)
-        await made.hearsay.news(seconds)
-        return loop.time() - began
-
-    assert asyncio.run(waits(lambda: made.hearsay.prove(1))) < 2
-    assert asyncio.run(waits(lambda: made.release(held))) < 2
-    assert asyncio.run(waits(lambda: None, 0.05)) >= 0.04
-
-
-@pytest.mark.parametrize("blame", [Blame.AUTH, Blame.BILLING, Blame.RATE_LIMIT])
-def test_what_an_attempt_has_shown_holds_before_the_database_has_heard_of_it(blame: Blame) -> None:
-    made = pool({1: [1, 2]})
-    made.hearsay.hear(1, 1, "m", blame, 3.0, NOW)
-    assert [lease(made, n).key.id for n in range(5)] == [2] * 5
-    made.hearsay.hear(1, 2, "m", blame, 7.0, NOW)
-    limited = blame is Blame.RATE_LIMIT
-    first = 3.0 if limited else backoff(blame).first
-    found = nobody(made)
-    assert found == NoKey(found.wait, limited, True)
-    assert found.wait == pytest.approx(first)
-    other = made.lease(model(1, name="other"), ALICE, (), NOW)
-    assert isinstance(other, Lease) is limited, "a limit is the model's alone"
-    later = 4.0 if limited else 1.1
-    assert lease(made, now=NOW + later).key.id == 1, "then it is the database's word that counts"
-
-
-def test_a_process_that_cannot_reach_a_provider_five_times_leaves_it_alone() -> None:
-    made = pool({1: [1, 2]})
-    for _ in range(4):
-        made.hearsay.hear(1, 1, "m", Blame.CONNECT, None, NOW)
-    lease(made)
-    made.hearsay.hear(1, 2, "m", Blame.FAILURE, None, NOW)
-    made.hearsay.hear(1, 1, "m", Blame.CONNECT, None, NOW)
-    lease(made)
-    for _ in range(4):
-        made.hearsay.hear(1, 1, "m", Blame.CONNECT, None, NOW)
-    first = backoff(RestReason.UNREACHABLE).first
-    assert nobody(made).wait == pytest.approx(first)
-
-
-def test_a_clients_own_fault_leaves_a_key_what_it_is() -> None:
-    made = pool({1: [1, 2]})
-    made.hearsay.hear(1, 1, "m", Blame.CLIENT, None, NOW)
-    assert [lease(made, n).key.id for n in (10, 11, 12, 13)] == [1, 2, 1, 2]
-
-
-def test_of_a_host_that_cannot_be_reached_no_other_key_is_tried_while_there_is_another_host() -> (
-    None
-):
-    made, both = pool({1: [1, 2, 3], 2: [4]}), model(1, 2)
-    found = made.lease(both, ALICE, (1,), NOW, shunned=[1])
-    assert isinstance(found, Lease)
-    assert found.key.id == 4
-    again = made.lease(both, ALICE, (1, 4), NOW, shunned=[1])
-    assert isinstance(again, Lease)
-    assert again.key.id == 2, "with nobody else it is tried again"
 
 
 def test_a_model_without_any_key_says_so() -> None:

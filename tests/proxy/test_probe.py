@@ -70,9 +70,7 @@ def test_a_list_is_asked_for_with_the_key_and_read(
 ) -> None:
     canned.get(f"{URL}/models", json={"data": [{"id": "a"}, {"id": "models/b"}]})
     supplied, key = far(up)
-    assert probe.list_models(key) == Finding(
-        NOBODY, "answers", [Listed("a"), Listed("models/b")]
-    )
+    assert probe.list_models(key) == Finding(NOBODY, "answers", [Listed("a"), Listed("models/b")])
     sent = canned.calls[0].request.headers
     assert sent["authorization"] == f"Bearer {supplied.keys[0]}"
     assert "Cookie" not in sent
