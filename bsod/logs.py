@@ -13,6 +13,8 @@ import orjson
 
 from bsod.lib import redaction
 
+# Ends of lines for some readers, which JSON lets stand as they are.
+_ENDS = re.compile("[\x7f\x85\u2028\u2029]")
 _LINES = re.compile(r"[\r\n\x00-\x08\x0b-\x1f\x7f\x85\u2028\u2029]+")
 
 
@@ -23,7 +25,7 @@ class Line(logging.Formatter):
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
         self._keys = redaction.pattern(prefixes)
 
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's own name
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's own name
         # A message must not begin a line of its own, and so look like another's.
         line = _LINES.sub(" ", super().formatMessage(record))
         return " ".join([line, *(f"{name}={value}" for name, value in fields(record).items())])
@@ -50,7 +52,8 @@ class Json(logging.Formatter):
         said |= {name: self._clean(value) for name, value in given if name not in said}
         if record.exc_info:
             said["error"] = self._clean(self.formatException(record.exc_info))
-        return orjson.dumps(said, default=str).decode()
+        line = orjson.dumps(said, default=str).decode()
+        return _ENDS.sub(lambda end: f"\\u{ord(end[0]):04x}", line)
 
     def _clean(self, value: Any) -> Any:
         if value is None or isinstance(value, bool | int | float):

@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 from django.conf import settings
 from django.http import HttpResponse, HttpResponseBase
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from rest_framework.authentication import SessionAuthentication
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -207,6 +208,8 @@ class Health(Public):
 class Metrics(Public):
     """For an admin's session, or a scraper's token."""
 
+    authentication_classes = [SessionAuthentication]
+
     def get(self, request: Request) -> HttpResponse:
         if not (_scraper(request) or _admin(request)):
             raise ApiError(
@@ -228,5 +231,4 @@ def _scraper(request: Request) -> bool:
 
 
 def _admin(request: Request) -> bool:
-    user = getattr(request._request, "user", None)
-    return bool(user and user.is_authenticated and user.is_active and user.is_staff)
+    return bool(request.user.is_active and getattr(request.user, "is_staff", False))

@@ -16,13 +16,13 @@ _KEYS = (
     r"\bAKIA[A-Z0-9]{12,}",
     # A Telegram bot's, a JSON web token.
     r"\b\d{6,12}:[-_A-Za-z0-9]{30,}",
-    r"\beyJ[-_A-Za-z0-9]{8,}\.[-_A-Za-z0-9]{4,}\.[-_A-Za-z0-9]*",
+    r"\beyJ[-_A-Za-z0-9]{8,2000}\.[-_A-Za-z0-9]{4,2000}\.[-_A-Za-z0-9]*",
 )
 # Said by its name: what stands behind it goes, up to the end of the word or of the quotes.
 _NAMED = re.compile(
     r"""(?P<name>["']?\b(?:proxy-)?authorization["']?\s*[:=]\s*["']?(?:bearer\s+|basic\s+)?
         |\bbearer\s+|\bbasic\s+(?=[A-Za-z0-9+/=]{12})
-        |["']?\b[\w-]*(?:api[-_]?key|secret|token|password|passwd|cookie)["']?\s*[:=]\s*["']?)
+        |(?:api[-_]?key|secret|token|password|passwd|cookie)["']?\s*[:=]\s*["']?)
         (?!\[redacted\])(?P<value>[^\s"',;&)}\]]{6,})""",
     re.VERBOSE | re.IGNORECASE | re.ASCII,
 )

@@ -59,7 +59,9 @@ class Counting:
             attempts = len(outcome.attempts)
             if outcome.first_byte is not None:
                 first = outcome.first_byte - exchange.began
-            due = closing.charge(ticket, outcome)
+            # What the provider counted; only where it says nothing what is charged instead.
+            usage = outcome.reader and outcome.reader.usage
+            due = usage or closing.charge(ticket, outcome)
             prompt, completion = due.prompt or 0, due.completion or 0
             if outcome.error and exchange.status < 300 and exchange.started:
                 status = stats.CUT
