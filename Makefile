@@ -4,7 +4,7 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install --require-hashes --only-binary :all:
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-test run test check bench torture conformance clean
+.PHONY: help install install-test run test check bench torture faults conformance clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -48,6 +48,9 @@ bench: install-test ## the benchmark (QUICK=1: under a minute)
 
 torture: install-test ## long kill, race and soak runs
 	@$(VENV)/bin/python -m tests.torture $(ARGS)
+
+faults: install-test ## every fault of provider keys and hosts, made to happen, as a table
+	@$(VENV)/bin/python -m tests.faults $(ARGS)
 
 conformance: install-test ## OpenAI's own client tests through the gateway (OPENAI_SPEC=its specification)
 	@$(VENV)/bin/python -m tests.conformance $(ARGS)

@@ -72,13 +72,16 @@ class Application:
         exchange = AsgiExchange(ids.ulid(), scope, receive, send)
         if found.route and found.route.plane is Plane.GATEWAY:
             await self._serve(found, exchange)
-        elif fault := _fault(exchange):
+            return
+        if fault := _fault(exchange):
             await send_error(exchange, fault)
         elif found.route is None:
             await _no_route(exchange, found.allow)
         else:
             scope = {**scope, "path": found.route.path + "/"}
-            await _django(scope, receive, _signed(exchange.id, send))  # type: ignore[arg-type]  # as above
+            await _django(scope, receive, _signed(exchange, send))  # type: ignore[arg-type]  # as above
+        if self.gateway and exchange.method != "OPTIONS":
+            self.gateway.counting.ended(exchange, found.route)
 
     async def _serve(self, found: matching.Match, exchange: AsgiExchange) -> None:
         assert self.gateway is not None, "lifespan comes first"
@@ -150,13 +153,14 @@ def _preflight(request_id: str, allow: tuple[str, ...]) -> list[tuple[bytes, byt
     ]
 
 
-def _signed(request_id: str, send: Send) -> Send:
+def _signed(exchange: AsgiExchange, send: Send) -> Send:
     """Adds our common headers to an answer of the control plane's JSON routes."""
+    own = (b"x-request-id", exchange.id.encode())
 
     async def signed(message: Message) -> None:
         if message["type"] == "http.response.start":
-            headers: list[Any] = [*message["headers"], (b"x-request-id", request_id.encode())]
-            message = {**message, "headers": [*headers, *COMMON]}
+            exchange.started, exchange.status = True, message["status"]
+            message = {**message, "headers": [*message["headers"], own, *COMMON]}
         await send(message)
 
     return signed

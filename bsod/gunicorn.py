@@ -21,6 +21,7 @@ graceful_timeout = int(settings.DRAIN_SECONDS) + 10
 control_socket_disable = True
 proc_name = "bsod"
 loglevel = "warning"
+logger_class = "bsod.serverlog.ServerLog"
 accesslog = None
 limit_request_line = 16_384
 limit_request_field_size = 32_768

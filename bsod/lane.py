@@ -243,7 +243,7 @@ class LaneExchange:
     def __init__(self, lane: Lane, head: Head, body: bytes) -> None:
         self.id, self.began = ids.ulid(), clock.monotonic()
         self.length: int | None = len(body)
-        self.started = False
+        self.started, self.status = False, 0
         self._lane, self._head, self._body = lane, head, body
         self._first = b""
         """The head of the answer, until there are bytes to send it with."""
@@ -264,7 +264,7 @@ class LaneExchange:
             yield body
 
     async def start(self, status: int, headers: Headers) -> None:
-        self.started = True
+        self.started, self.status = True, status
         lines = [_status_line(status), _date(int(time.time()))]
         self._chunked = True
         for name, value in headers:

@@ -18,7 +18,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
-from bsod import signin
+from bsod import logs, signin
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -63,6 +63,15 @@ def env_flag(name: str, default: bool) -> bool:
     if text not in ("on", "off", "true", "false", "1", "0", "yes", "no"):
         raise ImproperlyConfigured(f"{name} must be on or off, not {text!r}")
     return text in ("on", "true", "1", "yes")
+
+
+def env_word(name: str, default: str, *others: str) -> str:
+    """One of a few words; the first is the default."""
+    text = env(name, default)
+    if text not in (default, *others):
+        known = ", ".join((default, *others))
+        raise ImproperlyConfigured(f"{name} must be one of {known}, not {text!r}")
+    return text
 
 
 # ---- where it runs
@@ -367,17 +376,19 @@ DRAIN_SECONDS = env_float("DRAIN_SECONDS", 60.0)
 PROBE_EVERY = env_float("PROBE_EVERY", 1.0)
 JOB_POLL_EVERY = env_float("JOB_POLL_EVERY", 1.0)
 FIRST_PROBE = env_float("FIRST_PROBE", 5.0)
+STATS_EVERY = env_float("STATS_EVERY", 5.0)
 
 # ---- processes
 
 WEB_CONCURRENCY = env_int("WEB_CONCURRENCY", max(1, min(4, os.cpu_count() or 1)), least=1)
 LOCAL_MODEL = env_flag("LOCAL_MODEL", True)
 
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["stderr"], "level": env("LOG_LEVEL", "INFO")},
-    "loggers": {"django.security.DisallowedHost": {"handlers": [], "propagate": False}},
-}
+# ---- what can be seen of it
+
+METRICS_TOKEN = env("METRICS_TOKEN")
+if METRICS_TOKEN and len(METRICS_TOKEN) < 16:
+    raise ImproperlyConfigured("METRICS_TOKEN must be at least 16 characters long")
+ACCESS_LOG = env_word("ACCESS_LOG", "errors", "off", "all")
+LOG_FORMAT = env_word("LOG_FORMAT", "text", "json")
+LOG_LEVEL = env_word("LOG_LEVEL", "INFO", "DEBUG", "WARNING", "ERROR", "CRITICAL")
+LOGGING = logs.settings_of(LOG_LEVEL, LOG_FORMAT, KEY_PREFIXES)

@@ -4,6 +4,7 @@ from django.contrib import admin
 from django.urls import include, path
 
 from bsod.api import Balance
+from bsod.catalog import Catalog
 from bsod.console import (
     guide,
     home,
@@ -16,6 +17,7 @@ from bsod.console import (
     usage,
 )
 from bsod.console.docs import reference
+from bsod.monitoring import Health, Metrics, Raw, Status
 from bsod.throttle import AdminLogin
 
 urlpatterns = [
@@ -46,6 +48,11 @@ urlpatterns = [
     path("playground/run/", playground.run),
     path("playground/live-session/", playground.live_session),
     path("playground/video-status/", playground.video_status),
+    path("catalog/", Catalog.as_view()),
+    path("status/", Status.as_view()),
+    path("status/raw/", Raw.as_view()),
+    path("health/", Health.as_view()),
+    path("metrics/", Metrics.as_view()),
 ]
 
 handler400 = "bsod.console.errors.bad_request"

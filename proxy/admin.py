@@ -17,8 +17,13 @@ from django.http import HttpRequest
 
 from bsod.lib import clock
 from bsod.lib.addresses import Address, literal, resolve
+from bsod.lib.terms import Service, Tier
+from proxy.listings import FIELDS
 from proxy.models import Model, Provider, ProviderKey, Rest
 from proxy.pool import bump
+from proxy.service import fix, follow
+
+SPOKEN = (Service.CHAT, Service.RESPONSES, Service.COMPLETIONS)
 
 
 class Pooled(admin.ModelAdmin):  # type: ignore[type-arg]  # no generic at run time
@@ -93,14 +98,29 @@ def addresses(url: str) -> list[Address]:
 @admin.register(Provider)
 class ProviderAdmin(SoftlyDeleted):
     form = ProviderForm
-    list_display = ("slug", "kind", "base_url", "catch_all", "live_keys", "synced_at")
+    list_display = ("slug", "kind", "base_url", "catch_all", "live_keys", "lock_text",
+                    "synced_at")  # fmt: skip
+    actions = ("lock", "unlock")
     readonly_fields = ("slug", "kind", "synced_at", "created_at")
-    fields = ("slug", "kind", "base_url", "private_network", "proxy_url", "catch_all", "synced_at",
-              "created_at")  # fmt: skip
+    fields = ("slug", "kind", "base_url", "private_network", "proxy_url", "catch_all", "lock_text",
+              "synced_at", "created_at")  # fmt: skip
 
     @admin.display(description="Keys")
     def live_keys(self, provider: Provider) -> int:
         return int(provider.keys.filter(deleted_at=None).count())
+
+    @admin.action(description="Lock them: models stay listed, calls get a 503")
+    def lock(self, request: HttpRequest, queryset: QuerySet[Provider]) -> None:
+        self._say(queryset.filter(lock_text=""), "Locked by an administrator.")
+
+    @admin.action(description="Unlock them")
+    def unlock(self, request: HttpRequest, queryset: QuerySet[Provider]) -> None:
+        self._say(queryset, "")
+
+    def _say(self, queryset: QuerySet[Provider], text: str) -> None:
+        with transaction.atomic():
+            queryset.update(lock_text=text)
+            bump()
 
 
 @admin.register(ProviderKey)
@@ -137,20 +157,74 @@ def described(rest: Rest) -> str:
     return f"{what} until {rest.until:%H:%M:%S}" if rest.until else f"{what} until a probe passes"
 
 
+class ModelForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic at run time
+    """Nothing chosen in `speaks` means: whatever its provider offers."""
+
+    speaks = forms.MultipleChoiceField(
+        choices=[(str(one), str(one)) for one in SPOKEN],
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+        help_text="Ways to ask for text; none: whatever its provider offers",
+    )
+
+    def clean_speaks(self) -> list[str] | None:
+        return sorted(self.cleaned_data["speaks"]) or None
+
+
+class Fixed(admin.SimpleListFilter):
+    """Models of which an admin has set something, or nothing."""
+
+    title = "edited here"
+    parameter_name = "fixed"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("yes", "Yes"), ("no", "No")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() == "yes":
+            return queryset.exclude(fixed=[])
+        return queryset.filter(fixed=[]) if self.value() == "no" else queryset
+
+
 @admin.register(Model)
 class ModelAdmin(Pooled):
-    list_display = ("name", "modality", "tier", "context_window", "max_output", "overridden")
-    list_filter = ("modality", "tier", "overridden")
+    """A field changed here, in a model's form or in the list, is fixed: no sync touches it until
+    the model is told to follow its provider again. The other fields go on following."""
+
+    form = ModelForm
+    list_display = ("name", "modality", "tier", "context_window", "max_output",
+                    "credits_per_1k_input", "credits_per_1k_output", "shutdown_date",
+                    "edited")  # fmt: skip
+    list_editable = ("tier", "credits_per_1k_input", "credits_per_1k_output")
+    list_filter = ("modality", "tier", Fixed, "offers__provider")
+    list_per_page = 50
     search_fields = ("name",)
-    readonly_fields = ("name", "overridden", "created_at")
+    readonly_fields = ("name", "edited", "created_at")
     fields = (
-        "name", "modality", "tier", "context_window", "max_output", "credits_per_1k_input",
-        "credits_per_1k_output", "credits_per_call", "shutdown_date", "overridden", "created_at",
+        "name", "modality", "tier", "speaks", "context_window", "max_output",
+        "credits_per_1k_input", "credits_per_1k_output", "credits_per_call", "shutdown_date",
+        "edited", "created_at",
     )  # fmt: skip
+    actions = ("make_base", "make_pro", "follow")
+
+    @admin.display(description="Set here")
+    def edited(self, model: Model) -> str:
+        return ", ".join(model.fixed) or "-"
 
     def save_model(self, request: HttpRequest, obj: Model, form: Any, change: bool) -> None:
-        obj.overridden = True
-        super().save_model(request, obj, form, change)
+        fix([obj.pk], {name: getattr(obj, name) for name in form.changed_data if name in FIELDS})
+
+    @admin.action(description="Make them base models")
+    def make_base(self, request: HttpRequest, queryset: QuerySet[Model]) -> None:
+        fix(queryset.values_list("pk", flat=True), {"tier": Tier.BASE})
+
+    @admin.action(description="Make them pro models")
+    def make_pro(self, request: HttpRequest, queryset: QuerySet[Model]) -> None:
+        fix(queryset.values_list("pk", flat=True), {"tier": Tier.PRO})
+
+    @admin.action(description="Follow rules and lists again, in every field")
+    def follow(self, request: HttpRequest, queryset: QuerySet[Model]) -> None:
+        follow(queryset.values_list("pk", flat=True))
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False

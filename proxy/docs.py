@@ -18,6 +18,7 @@ from django.utils.translation import override
 from bsod.lib.terms import Bucket, Modality, ObjectKind, Permission
 from proxy.errors import ERRORS, Code
 from proxy.matching import OWN
+from proxy.providers.bridging.ways import could
 from proxy.providers.registry import ADAPTERS
 from proxy.route import BodyKind, Plane, ReplyKind, Route, megabytes
 from proxy.routes import ROUTES
@@ -167,7 +168,7 @@ def servers(route: Route) -> tuple[str, ...]:
     """The kinds of provider that serve a route; empty where no provider is asked."""
     if route.service is None:
         return ()
-    return tuple(kind for kind, adapter in ADAPTERS.items() if adapter.serves(route.service))
+    return tuple(kind for kind, it in ADAPTERS.items() if could(it, route.service, route.shape))
 
 
 def served_by(route: Route) -> str:

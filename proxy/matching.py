@@ -15,7 +15,8 @@ from proxy.routes import ROUTES
 
 # A path under one of these is ours to answer in JSON even where no route matches.
 NAMESPACES = (
-    "/v1", "/balance", "/key-info", "/usage", "/catalog", "/status", "/health", "/livez", "/readyz"
+    "/v1", "/balance", "/key-info", "/usage", "/catalog", "/status", "/health", "/metrics",
+    "/livez", "/readyz",
 )  # fmt: skip
 ALIAS = b"/v1/index.php"
 # Model ids may hold slashes and dots, but no `..` segment; checked after one decoding.

@@ -6,6 +6,7 @@ from django.db.models import Q
 
 from bsod.lib import clock, ids
 from bsod.lib.terms import Modality, ObjectKind, RestReason, Tier
+from proxy import histogram
 
 
 def choices(words: type) -> list[tuple[str, str]]:
@@ -30,6 +31,11 @@ class Provider(models.Model):
     base_url = models.URLField(max_length=300)
     proxy_url = models.CharField(max_length=300, blank=True)
     catch_all = models.BooleanField(default=False, help_text="Takes model ids nobody lists")
+    lock_text = models.CharField(
+        max_length=300,
+        blank=True,
+        help_text="Locks the provider: its models stay listed, calls get a 503 with this text",
+    )
     failures = models.PositiveIntegerField(default=0, editable=False)
     synced_at = models.DateTimeField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField(default=clock.now, editable=False)
@@ -95,7 +101,10 @@ class Rest(models.Model):
 
 
 class Model(models.Model):
-    """A model of the catalogue, whoever offers it. Prices in credits."""
+    """A model of the catalogue, whoever offers it. Prices in credits.
+
+    Made of rules and lists by `listings.py`, but for the fields an admin has fixed.
+    """
 
     name = models.CharField(max_length=256, unique=True)
     modality = models.CharField(max_length=20, choices=choices(Modality), default=Modality.TEXT)
@@ -106,7 +115,12 @@ class Model(models.Model):
     credits_per_1k_output = models.PositiveIntegerField(default=0)
     credits_per_call = models.PositiveBigIntegerField(default=0)
     shutdown_date = models.DateField(null=True, blank=True)
-    overridden = models.BooleanField(default=False, help_text="Edited here: syncs leave it alone")
+    speaks = models.JSONField(
+        null=True, blank=True, help_text="Ways to ask for text; none: whatever its provider offers"
+    )
+    fixed = models.JSONField(
+        default=list, editable=False, help_text="Fields set here: syncs leave them alone"
+    )
     created_at = models.DateTimeField(default=clock.now, editable=False)
 
     class Meta:
@@ -115,6 +129,11 @@ class Model(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def overridden(self) -> bool:
+        """Whether an admin has set any of it."""
+        return bool(self.fixed)
+
 
 class Offer(models.Model):
     """A provider lists a model, under the id the provider calls it by."""
@@ -122,6 +141,7 @@ class Offer(models.Model):
     model = models.ForeignKey(Model, models.CASCADE, related_name="offers")
     provider = models.ForeignKey(Provider, models.CASCADE, related_name="offers")
     upstream_id = models.CharField(max_length=256)
+    listed = models.JSONField(default=dict, help_text="What the provider's list says of it")
     gone_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
@@ -194,3 +214,50 @@ class Job(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.upstream_id}"
+
+
+class Stat(models.Model):
+    """What was counted of calls in a minute, in an hour, and ever: each call is in all three.
+
+    Nothing of whose they were. A batch of the ledger is counted like a call, of the route
+    `ledger`: its `status` is a size that it does not exceed, its operations are its attempts.
+    """
+
+    step = models.CharField(max_length=6)
+    at = models.DateTimeField()
+    route = models.CharField(max_length=120)
+    provider = models.CharField(max_length=40)
+    model = models.CharField(max_length=256)
+    status = models.CharField(max_length=8)
+    count = models.BigIntegerField(default=0, db_default=0)
+    attempts = models.BigIntegerField(default=0, db_default=0)
+    prompt = models.BigIntegerField(default=0, db_default=0)
+    completion = models.BigIntegerField(default=0, db_default=0)
+    latency = models.BigIntegerField(default=0, db_default=0, help_text="Microseconds, all of them")
+    first = models.BigIntegerField(default=0, db_default=0, help_text="To the first byte, the same")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["step", "at", "route", "provider", "model", "status"], name="stat_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.step} {self.at} {self.route} {self.model} {self.status}"
+
+
+for _name in (*histogram.names("latency"), *histogram.names("first")):
+    Stat.add_to_class(_name, models.BigIntegerField(default=0, db_default=0))
+
+
+class Busy(models.Model):
+    """What a process has open this moment. It says so every few seconds; what is old is void."""
+
+    process = models.CharField(primary_key=True, max_length=26)
+    calls = models.PositiveIntegerField(default=0)
+    streams = models.PositiveIntegerField(default=0)
+    seen_at = models.DateTimeField(default=clock.now)
+
+    def __str__(self) -> str:
+        return f"{self.calls} calls, {self.streams} streams"

@@ -15,7 +15,7 @@ from django.utils.translation import override
 from bsod.lib.terms import Bucket, ObjectKind, Shape
 from proxy import docs, matching
 from proxy.errors import ERRORS, Code
-from proxy.route import NAMES, BodyKind, ReplyKind, Route
+from proxy.route import IDEMPOTENCY_KEY, NAMES, BodyKind, ReplyKind, Route
 from proxy.routes import ROUTES
 
 JSON, FORM, EVENTS = "application/json", "multipart/form-data", "text/event-stream"
@@ -49,11 +49,19 @@ _FAST = {
     "priority": {"description": "`fast` is fast mode in its older spelling."},
 }
 _PAGING: tuple[dict[str, Any], ...] = (
-    {"name": "limit", "description": "How many.", "schema": {"type": "integer", "minimum": 1}},
+    {"name": "limit", "description": "How many.", "schema": {"type": "integer", "minimum": 0}},
     {"name": "after", "description": "Begin behind this object.", "schema": {"type": "string"}},
     {"name": "before", "description": "End before this object.", "schema": {"type": "string"}},
     {"name": "order", "description": "By creation.", "schema": {"enum": ["asc", "desc"]}},
 )
+_ONCE = {
+    "name": IDEMPOTENCY_KEY,
+    "in": "header",
+    "required": False,
+    "description": "Names one request for 24 hours: asked again, it is given the same answer and "
+    "charged once.",
+    "schema": {"type": "string", "pattern": "^[ -~]{1,255}$"},
+}
 _DAY = {"type": "string", "format": "date"}
 _USAGE: tuple[dict[str, Any], ...] = (
     {
@@ -185,6 +193,8 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
         found += _alias(route)
     if route.reply is ReplyKind.STREAM and route.method == "GET":
         found.append(_query({"name": "stream", "schema": {"type": "boolean"}}))
+    if route.spends:
+        found.append(_ONCE)
     return found
 
 

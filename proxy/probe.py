@@ -25,7 +25,15 @@ from bsod.lib.terms import Blame, RestReason
 from bsod.lib.vault import VaultError
 from proxy.models import Offer, Provider, ProviderKey
 from proxy.pool import vault
-from proxy.providers.base import Adapter, Asked, Malformed, Outbound, Refused, UpstreamFault
+from proxy.providers.base import (
+    Adapter,
+    Asked,
+    Listed,
+    Malformed,
+    Outbound,
+    Refused,
+    UpstreamFault,
+)
 from proxy.providers.registry import ADAPTERS
 
 _SILENCE = 30.0  # seconds of silence a probe accepts
@@ -41,7 +49,7 @@ class Finding:
 
     blame: Blame
     note: str
-    models: list[str] | None = None
+    models: list[Listed] | None = None
     wait: float | None = None
 
     @property
@@ -62,8 +70,7 @@ def list_models(key: ProviderKey) -> Finding:
     def read(adapter: Adapter, reply: requests.Response) -> Finding:
         body = b"".join(_bytes(reply))
         try:
-            listed = adapter.catalog(orjson.loads(body))
-            return Finding(Blame.NOBODY, "answers", [model.id for model in listed])
+            return Finding(Blame.NOBODY, "answers", adapter.catalog(orjson.loads(body)))
         except (ValueError, Malformed):
             return Finding(Blame.NOBODY, "answers, but gives no model list")
 
@@ -190,7 +197,7 @@ def send(provider: Provider, out: Outbound) -> requests.Response:
         session.trust_env = False
         return session.request(
             out.method,
-            provider.base_url.rstrip("/") + out.target,
+            out.under(provider.base_url) + out.target,
             headers=dict(out.headers),
             data=out.body or None,  # type: ignore[arg-type]  # bytes: no probe sends a form
             timeout=(settings.CONNECT_TIMEOUT, _SILENCE),

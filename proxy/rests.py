@@ -1,39 +1,27 @@
 """What failures teach the pool, and how long something is left alone (SPEC §5).
 
-The only place where a rest begins. A 429 rests a key for one model and ends by the clock; every
-other rest ends by a probe of the worker. A client's own 4xx never counts. All of it is decided on
-the database's rows, inside a batch or a probe's transaction, so that every process agrees.
+The only place where a rest begins, by the rules of `failures.py`. A 429 rests a key for one model
+and ends by the clock; every other rest ends by a probe of the worker. A client's own 4xx never
+counts. All of it is decided on the database's rows, inside a batch or a probe's transaction, so
+that every process agrees.
 """
 
+import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import cache
 from typing import NamedTuple, Protocol
 
-from django.conf import settings
 from django.db.models import F
 
 from bsod.lib import sql
 from bsod.lib.terms import Blame, RestReason
-from proxy.models import Provider, ProviderKey, Rest
-from proxy.pool import bump
+from proxy.failures import RULES, SUSPECT_SECONDS, Scope, backoff
+from proxy.failures import limit_seconds as limit_seconds
+from proxy.models import PoolState, Provider, ProviderKey, Rest
+from proxy.pool import bump_rests
 
-IN_A_ROW = 5  # failures after which a key, or connect failures after which a provider, rests
-_LIMIT_FIRST, _LIMIT_MOST = 5.0, 600.0
-_SUSPECT_KEYS, _SUSPECT_SECONDS = 3, 60
-
-
-class Backoff(NamedTuple):
-    """Seconds before the first probe, and the most between two."""
-
-    first: float
-    most: float
-
-
-def backoff(reason: str) -> Backoff:
-    if reason in (RestReason.AUTH, RestReason.BILLING):
-        return Backoff(settings.FIRST_PROBE * 12, 86_400.0)
-    return Backoff(settings.FIRST_PROBE, 3_600.0)
+log = logging.getLogger("bsod.pool")
 
 
 class Learnt(Protocol):
@@ -55,6 +43,16 @@ class Learnt(Protocol):
     def wait(self) -> float | None: ...
 
 
+class _Failure(NamedTuple):
+    """A refusal that is the provider's failure, not the key's."""
+
+    provider: int
+    key: int
+    model: str
+    blame: Blame = Blame.FAILURE
+    wait: float | None = None
+
+
 def learn(cursor: sql.Cursor, attempts: Sequence[Learnt], now: datetime) -> None:
     """Take the verdicts of a batch into the pool's rows."""
     good = [attempt for attempt in attempts if attempt.blame is Blame.NOBODY]
@@ -62,12 +60,44 @@ def learn(cursor: sql.Cursor, attempts: Sequence[Learnt], now: datetime) -> None
         _forgive(cursor, {attempt.key for attempt in good}, {attempt.provider for attempt in good})
     # In one order in every process: whoever locks these rows otherwise may lock them crosswise.
     bad = sorted(
-        (attempt for attempt in attempts if _RULES.get(attempt.blame)),
+        (attempt for attempt in attempts if attempt.blame in RULES),
         key=lambda attempt: (attempt.provider, attempt.key),
     )
-    changed = [_RULES[attempt.blame](attempt, now) for attempt in bad]
+    grave = [attempt for attempt in bad if _count(attempt)]
+    if not grave:
+        return
+    # One process at a time decides: or two would rest each other's last live key.
+    PoolState.objects.select_for_update().get(id=1)
+    changed = [_decide(attempt, now) for attempt in grave]
     if any(changed):
-        bump()
+        bump_rests()
+
+
+def _count(attempt: Learnt) -> bool:
+    """Add a failure to what is counted; whether there may be a rest for it."""
+    rule = RULES[attempt.blame]
+    if rule.in_a_row == 1:
+        return True
+    row: type[Provider] | type[ProviderKey]
+    row, id_ = (
+        (Provider, attempt.provider) if rule.scope is Scope.PROVIDER else (ProviderKey, attempt.key)
+    )
+    row.objects.filter(pk=id_).update(failures=F("failures") + 1)
+    return row.objects.filter(pk=id_, failures__gte=rule.in_a_row).exists()
+
+
+def _decide(attempt: Learnt, now: datetime) -> bool:
+    """Begin the rest that the rule of its blame names; whether that is news."""
+    rule = RULES[attempt.blame]
+    if rule.scope is Scope.MODEL:
+        return _limited(attempt, now)
+    if rule.suspect and _suspect(attempt, rule.reason, rule.suspect, now):
+        failure = _Failure(attempt.provider, attempt.key, attempt.model)
+        return _count(failure) and _decide(failure, now)
+    if rule.spares_last and not _others_live(attempt):
+        return False
+    key = attempt.key if rule.scope is Scope.KEY else None
+    return begin(attempt.provider, key, rule.reason, now)
 
 
 def _forgive(cursor: sql.Cursor, keys: set[int], providers: set[int]) -> None:
@@ -92,15 +122,19 @@ def _failing(model: type[Provider] | type[ProviderKey], count: int) -> str:
 
 def _limited(attempt: Learnt, now: datetime) -> bool:
     row = Rest.objects.filter(key_id=attempt.key, model=attempt.model).first()
+    if row and row.until is None:
+        return False  # a call of no model, and the whole key rests already
     step = limit_step(row.step, row.created_at, row.until, now) if row and row.until else 0
-    seconds = limit_seconds(step, attempt.wait)
+    until = now + timedelta(seconds=limit_seconds(step, attempt.wait))
+    if row and row.until and row.until > until:
+        return False  # sent before the rest began: it does not end sooner for that
     Rest.objects.update_or_create(
         key_id=attempt.key,
         model=attempt.model,
         defaults={
             "provider_id": attempt.provider,
             "reason": RestReason.RATE_LIMIT,
-            "until": now + timedelta(seconds=seconds),
+            "until": until,
             "step": step,
             "created_at": now,
         },
@@ -116,70 +150,43 @@ def limit_step(step: int, began: datetime, until: datetime, now: datetime) -> in
     if now < until:
         return step
     length = until - began
-    return step + 1 if now - until < max(length, timedelta(seconds=_LIMIT_FIRST)) else 0
+    pause = max(length, timedelta(seconds=RULES[Blame.RATE_LIMIT].first))
+    return step + 1 if now - until < pause else 0
 
 
-def limit_seconds(step: int, wait: float | None) -> float:
-    """What the provider asked for, else 5 s doubling; never more than ten minutes."""
-    return min(_LIMIT_MOST, wait if wait is not None else _LIMIT_FIRST * 2 ** min(step, 10))
-
-
-def _refused(attempt: Learnt, now: datetime) -> bool:
-    """401 and billing rest the key at once; many keys at once make the provider suspect instead."""
-    reason = RestReason.AUTH if attempt.blame is Blame.AUTH else RestReason.BILLING
+def _suspect(attempt: Learnt, reason: str, most: int, now: datetime) -> bool:
+    """Whether so many other keys were refused within a minute that it must be the provider."""
     lately = Rest.objects.filter(
         provider_id=attempt.provider,
         reason=reason,
-        created_at__gt=now - timedelta(seconds=_SUSPECT_SECONDS),
+        created_at__gt=now - timedelta(seconds=SUSPECT_SECONDS),
     ).exclude(key_id=attempt.key)
-    if lately.count() >= _SUSPECT_KEYS:
-        return _failed(attempt, now)
-    return begin(attempt.provider, attempt.key, reason, now)
+    return lately.count() >= most
 
 
-def _failed(attempt: Learnt, now: datetime) -> bool:
-    ProviderKey.objects.filter(pk=attempt.key).update(failures=F("failures") + 1)
-    row = ProviderKey.objects.filter(pk=attempt.key).first()
-    if row is None or row.failures < IN_A_ROW or not _others_live(row, now):
-        return False
-    return begin(attempt.provider, attempt.key, RestReason.FAILURES, now)
-
-
-def _others_live(key: ProviderKey, now: datetime) -> bool:
+def _others_live(attempt: Learnt) -> bool:
     """Whether the provider has another live key: the last one is not rested by failures."""
-    others = ProviderKey.objects.filter(provider=key.provider_id, deleted_at=None).exclude(
-        pk=key.pk
+    others = ProviderKey.objects.filter(provider=attempt.provider, deleted_at=None).exclude(
+        pk=attempt.key
     )
-    resting = Rest.objects.filter(provider=key.provider_id, until=None, key__isnull=False)
+    resting = Rest.objects.filter(provider=attempt.provider, until=None, key__isnull=False)
     return others.exclude(pk__in=resting.values("key")).exists()
-
-
-def _unreachable(attempt: Learnt, now: datetime) -> bool:
-    Provider.objects.filter(pk=attempt.provider).update(failures=F("failures") + 1)
-    row = Provider.objects.filter(pk=attempt.provider).first()
-    if row is None or row.failures < IN_A_ROW:
-        return False
-    return begin(attempt.provider, None, RestReason.UNREACHABLE, now)
-
-
-_RULES = {
-    Blame.RATE_LIMIT: _limited,
-    Blame.AUTH: _refused,
-    Blame.BILLING: _refused,
-    Blame.FAILURE: _failed,
-    Blame.CONNECT: _unreachable,
-}
 
 
 def begin(provider: int, key: int | None, reason: RestReason, now: datetime) -> bool:
     """Rest a key or a whole provider until a probe passes; whether that is news."""
     probe_at = now + timedelta(seconds=backoff(reason).first)
     scope = {"key_id": key, "model": ""} if key else {"provider_id": provider, "key": None}
+    # A limit of calls of no model has the same place, and less to say.
+    Rest.objects.filter(**scope, until__isnull=False).delete()
     _, made = Rest.objects.get_or_create(
         **scope,
         defaults={"provider_id": provider, "reason": reason, "probe_at": probe_at,
                   "created_at": now},
     )  # fmt: skip
+    if made and reason is not RestReason.NEW:
+        what = f"key {key} of provider {provider}" if key else f"provider {provider}"
+        log.warning("%s rests until a probe passes: %s", what, reason)
     return made
 
 
@@ -189,7 +196,7 @@ def end(rest: Rest) -> None:
     if rest.key_id:
         ProviderKey.objects.filter(pk=rest.key_id).update(failures=0)
     Provider.objects.filter(pk=rest.provider_id).update(failures=0)
-    bump()
+    bump_rests()
 
 
 def postpone(rest: Rest, now: datetime) -> None:

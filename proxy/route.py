@@ -6,6 +6,8 @@ from enum import StrEnum
 
 from bsod.lib.terms import Bucket, Modality, ObjectKind, Permission, Service, Shape
 
+IDEMPOTENCY_KEY = "Idempotency-Key"
+"""The header that names one request of a row that `spends`."""
 VARIABLE = re.compile(r"\{(\w+)\}")
 # What the variables of a path name. The first one of a path has an owner; what follows lives
 # under it, and the provider keeps it there.

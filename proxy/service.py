@@ -6,12 +6,13 @@ then one short transaction writes what was found and bumps the pool's generation
 
 import logging
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
+from django.db import transaction
 from django.db.models import Q
 
 from bsod.lib import clock
@@ -20,11 +21,12 @@ from bsod.lib.groupcommit import exclusive
 from bsod.lib.terms import Blame, RestReason
 from bsod.lib.vault import VaultError
 from proxy import probe, rests
-from proxy.catalogue import classify
+from proxy.listings import describe, packed, unpacked
 from proxy.matching import MODEL
 from proxy.models import Model, Offer, Provider, ProviderKey, Rest
-from proxy.pool import bump, vault
+from proxy.pool import bump, bump_rests, vault
 from proxy.probe import Finding
+from proxy.providers.base import Listed
 from proxy.providers.registry import ADAPTERS
 
 log = logging.getLogger("bsod.pool")
@@ -133,12 +135,12 @@ def _probe_new(key: ProviderKey) -> Finding:
 
 def _take_lists(provider: Provider, findings: Sequence[tuple[ProviderKey, Finding]]) -> int:
     """What these keys list, all together. Other keys of the provider may list more."""
-    names = {name for _, found in findings for name in found.models or ()}
+    listed = {model.id: model for _, found in findings for model in found.models or ()}
     asked = [key.pk for key, _ in findings]
     others = ProviderKey.objects.filter(provider=provider, deleted_at=None).exclude(pk__in=asked)
-    if names:
-        write_catalogue(provider, sorted(names), clock.now(), whole=not others.exists())
-    return len(names)
+    if listed:
+        write_catalogue(provider, list(listed.values()), clock.now(), whole=not others.exists())
+    return len(listed)
 
 
 def sync_models(provider: Provider) -> int | None:
@@ -156,60 +158,104 @@ def sync_models(provider: Provider) -> int | None:
 
 
 def write_catalogue(
-    provider: Provider, names: Sequence[str], now: datetime, *, whole: bool = True
+    provider: Provider, listed: Sequence[Listed], now: datetime, *, whole: bool = True
 ) -> None:
-    """Models and offers as the provider lists them; what an admin has edited is left alone.
+    """Models and offers as the provider lists them; what an admin has fixed is left alone.
 
-    With `whole` the list is all there is: what it lacks is gone.
+    With `whole` the list is all there is: what it lacks is gone. Other processes are told only
+    when something has changed.
     """
-    # An id that nobody could ask for is not listed at all.
-    plain = {name.removeprefix("models/"): name for name in names}
-    listed = {name: upstream for name, upstream in plain.items() if MODEL.fullmatch(name)}
+    plain = {model.id.removeprefix("models/"): model for model in listed}
+    asked = {name: model for name, model in plain.items() if _askable(name)}
     with exclusive("catalogue"):
-        _describe(listed)
-        _offer(provider, listed, now, whole=whole)
+        changed, lost = _offer(provider, asked, now, whole=whole)
+        changed |= describe_models([*asked, *lost])
         Provider.objects.filter(pk=provider.pk).update(synced_at=now)
+        if changed:
+            bump()
+
+
+def _askable(name: str) -> bool:
+    """Whether everybody can ask for it: an id that cannot be one is not listed, and what somebody
+    has fine-tuned on the shared account is his alone."""
+    return bool(MODEL.fullmatch(name)) and not name.startswith("ft:")
+
+
+def _offer(
+    provider: Provider, listed: Mapping[str, Listed], now: datetime, *, whole: bool
+) -> tuple[bool, list[str]]:
+    """What the provider serves, each model under the id it knows it by: whether that is new, and
+    the models it serves no more."""
+    Model.objects.bulk_create([Model(name=name) for name in listed], ignore_conflicts=True)
+    models = {row.name: row for row in Model.objects.filter(name__in=listed)}
+    rows = Offer.objects.filter(provider=provider).select_related("model")
+    known = {row.model_id: row for row in rows}
+    fresh = [
+        Offer(model=models[name], provider=provider, upstream_id=said.id, listed=packed(said))
+        for name, said in listed.items()
+    ]
+    news = [offer for offer in fresh if not _same(known.get(offer.model_id), offer)]
+    Offer.objects.bulk_create(
+        news,
+        update_conflicts=True,
+        unique_fields=["model", "provider"],
+        update_fields=["upstream_id", "listed", "gone_at"],
+    )
+    there = {offer.model_id for offer in fresh}
+    missed = [row for row in known.values() if row.gone_at is None and row.model_id not in there]
+    lost = missed if whole else []
+    Offer.objects.filter(pk__in=[row.pk for row in lost]).update(gone_at=now)
+    return bool(news or lost), [row.model.name for row in lost]
+
+
+def _same(known: Offer | None, fresh: Offer) -> bool:
+    names = ("upstream_id", "listed", "gone_at")
+    return known is not None and all(getattr(known, n) == getattr(fresh, n) for n in names)
+
+
+def describe_models(names: Collection[str]) -> bool:
+    """Bring these models' rows to what rules and lists say now, but for the fields an admin has
+    fixed. Whether anything changed. A model that nobody offers any more stays as it was."""
+    offers: dict[int, list[tuple[str, Listed]]] = {}
+    living = Offer.objects.filter(
+        model__name__in=names, gone_at=None, provider__deleted_at=None
+    ).select_related("provider")
+    for offer in living.order_by("id"):
+        said = unpacked(offer.upstream_id, offer.listed)
+        offers.setdefault(offer.model_id, []).append((offer.provider.kind, said))
+    changed = False
+    for row in Model.objects.filter(pk__in=offers):
+        told = describe(row.name, offers[row.pk])
+        news = {
+            field: value
+            for field, value in told.items()
+            if field not in row.fixed and getattr(row, field) != value
+        }
+        if news:
+            # Only where no admin has fixed anything meanwhile.
+            Model.objects.filter(pk=row.pk, fixed=row.fixed).update(**news)
+            changed = True
+    return changed
+
+
+def fix(models: Iterable[int], values: Mapping[str, Any]) -> None:
+    """An admin sets fields of some models: from now on no sync touches those fields."""
+    if not values:
+        return
+    with transaction.atomic():
+        for row in Model.objects.select_for_update().filter(pk__in=list(models)).order_by("pk"):
+            fixed = sorted({*row.fixed, *values})
+            Model.objects.filter(pk=row.pk).update(**values, fixed=fixed)
         bump()
 
 
-def _offer(provider: Provider, listed: Mapping[str, str], now: datetime, *, whole: bool) -> None:
-    """What the provider serves, each model under the id it knows it by."""
-    models = {row.name: row for row in Model.objects.filter(name__in=listed)}
-    Offer.objects.bulk_create(
-        [
-            Offer(model=models[name], provider=provider, upstream_id=upstream)
-            for name, upstream in listed.items()
-        ],
-        update_conflicts=True,
-        unique_fields=["model", "provider"],
-        update_fields=["upstream_id", "gone_at"],
-    )
-    if whole:
-        lost = Offer.objects.filter(provider=provider, gone_at=None)
-        lost.exclude(model__name__in=listed).update(gone_at=now)
-
-
-def _describe(names: Collection[str]) -> None:
-    """Rows for these models, as the rules have them now; an admin's rows stay as they are."""
-    rows = [Model(name=name, **_traits(name)) for name in names]
-    Model.objects.bulk_create(rows, ignore_conflicts=True)
-    for row in Model.objects.filter(name__in=names, overridden=False):
-        traits = _traits(row.name)
-        if any(getattr(row, field) != value for field, value in traits.items()):
-            Model.objects.filter(pk=row.pk, overridden=False).update(**traits)
-
-
-def _traits(name: str) -> dict[str, Any]:
-    traits = classify(name)
-    return {
-        "modality": traits.modality,
-        "tier": traits.tier,
-        "context_window": traits.context,
-        "max_output": traits.output,
-        "credits_per_1k_input": traits.price_in,
-        "credits_per_1k_output": traits.price_out,
-        "credits_per_call": traits.per_call,
-    }
+def follow(models: Iterable[int]) -> None:
+    """Forget what admins have set of some models: rules and lists decide again."""
+    chosen = Model.objects.filter(pk__in=list(models))
+    with transaction.atomic():
+        chosen.update(fixed=[])
+        describe_models(list(chosen.values_list("name", flat=True)))
+        bump()
 
 
 def probe_due(now: datetime) -> int:
@@ -248,7 +294,7 @@ def conclude(rest: Rest, found: Finding, now: datetime) -> None:
             rests.end(rest)
         else:
             rests.postpone(rest, now)
-            bump()
+            bump_rests()
 
 
 def sync_due(now: datetime, every: timedelta) -> int:

@@ -18,6 +18,7 @@ SHORT = {
     "DRAIN_SECONDS": "2",
     "PROBE_EVERY": "0.1",
     "FIRST_PROBE": "0.3",
+    "STATS_EVERY": "0.3",
     "KEY_PREFIXES": "yout",
     "LOG_LEVEL": "WARNING",
 }

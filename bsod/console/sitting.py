@@ -33,7 +33,7 @@ class Sitting:
     def __init__(self, request: ASGIRequest, token: Token, body: bytes | None = None) -> None:
         self.id, self.began = ids.ulid(), clock.monotonic()
         self.query = b""
-        self.started = False
+        self.started, self.status = False, 0
         self._request, self._token, self._body = request, token, body
         self.length: int | None = _length(request) if body is None else len(body)
         self._parts: asyncio.Queue[bytes | None] = asyncio.Queue(1)
@@ -75,7 +75,7 @@ class Sitting:
             yield piece
 
     async def start(self, status: int, headers: Headers) -> None:
-        self.started = True
+        self.started, self.status = True, status
         response = StreamingHttpResponse(self._out(), status=HTTPStatus(status))
         del response["Content-Type"]
         for name, value in headers:

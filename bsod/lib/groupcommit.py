@@ -113,6 +113,8 @@ class GroupCommit(Generic[Op]):
         self._busy_since: float | None = None
         self._stopping = self._reached = False
         self.batches = self.operations = self._beaten = 0
+        self.timed: deque[tuple[int, float]] | None = None
+        """Where the size and the seconds of each batch go, if anybody wants to know."""
 
     # ---- the event loop's side
 
@@ -229,6 +231,7 @@ class GroupCommit(Generic[Op]):
         self._next_tick = monotonic() + self._every
 
     def _batch(self, items: list[Item[Op]]) -> None:
+        began = monotonic()
         try:
             results = self._transact(items)
         except AWAY as error:
@@ -240,6 +243,8 @@ class GroupCommit(Generic[Op]):
         self.batches += 1
         self.operations += len(items)
         self._reached = True
+        if items and self.timed is not None:
+            self.timed.append((len(items), monotonic() - began))
         self._hand_over(items, results)
 
     def _raised(self, items: list[Item[Op]], error: Exception) -> None:

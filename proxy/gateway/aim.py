@@ -16,10 +16,12 @@ from bsod.lib.terms import Bucket, Modality, ObjectKind, Shape
 from proxy.catalogue import Ambiguous, Catalogue, ModelInfo, OfferInfo, Traits, fold
 from proxy.errors import ApiError, Code, invalid
 from proxy.gateway.call import model_grammar
+from proxy.gateway.crossing import reachable
 from proxy.gateway.journey import Call
 from proxy.gateway.reading import MOST_SECONDS, number
 from proxy.objects import Binding, Gone, Mismatch, Missing, Owned, Wanted, choose
 from proxy.pool import Pool
+from proxy.providers.bridging.ways import CREATES
 from quotas.pricing import Tariff, media_tariff, text_tariff
 
 Known = Mapping[str, Sequence[Owned]]
@@ -72,9 +74,12 @@ def _below(call: Call, item: Wanted) -> bool:
 
 def take_aim(call: Call, identity: Identity, owned: Known, pool: Pool) -> Aim:
     """The model and key of a call. ApiError with any refusal about objects or the model."""
+    catalogue = pool.snapshot.catalogue
+    if call.wanted and call.route.shape in CREATES and (asked := _asked_for(call, catalogue)):
+        # Whoever names what no provider of his model keeps is told that, not that it is missing.
+        reachable(call, asked, pool.snapshot)
     binding = bind(call, identity, owned)
     call = _completed(call, binding)
-    catalogue = pool.snapshot.catalogue
     if call.route.modality:
         model = _model(call, catalogue, binding)
     else:
@@ -85,7 +90,7 @@ def take_aim(call: Call, identity: Identity, owned: Known, pool: Pool) -> Aim:
     elif call.wanted:
         # An operator's ids that nobody here has made: the account of the provider that takes all.
         pinned = pool.oldest(catalogue.catch_alls, clock.monotonic())
-    return Aim(call, model, binding, pinned)
+    return Aim(call, reachable(call, model, pool.snapshot), binding, pinned)
 
 
 def _completed(call: Call, binding: Binding | None) -> Call:
@@ -154,6 +159,14 @@ def _model(call: Call, catalogue: Catalogue, binding: Binding | None) -> ModelIn
     return guess
 
 
+def _asked_for(call: Call, catalogue: Catalogue) -> ModelInfo | None:
+    """The model a call names, where that alone says which it is."""
+    try:
+        return catalogue.find(call.model) if model_grammar(call.model) else None
+    except Ambiguous:
+        return None
+
+
 def _model_of(binding: Binding | None) -> str:
     """The model an assistant or a film of the caller's was made with."""
     for item in binding.owned if binding else ():
@@ -175,12 +188,18 @@ def find_model(catalogue: Catalogue, name: str, modality: Modality = Modality.TE
             param="model",
         ) from None
     if model is None:
-        raise ApiError(
-            Code.MODEL_NOT_FOUND,
-            f"The model '{name[:128]}' does not exist; see GET /v1/models.",
-            param="model",
-        )
+        raise no_model(name, catalogue.near(name))
     return model
+
+
+def no_model(name: str, near: Sequence[str] = ()) -> ApiError:
+    """404, with what may have been meant."""
+    text = f"The model '{name[:128]}' does not exist; see GET /v1/models."
+    if near:
+        text += f" Is it {' or '.join(near)}?"
+    return ApiError(
+        Code.MODEL_NOT_FOUND, text, param="model", extra={"near": list(near)} if near else None
+    )
 
 
 def _place(call: Call, pool: Pool, binding: Binding | None) -> ModelInfo:

@@ -49,6 +49,12 @@ async def send_json(
     await exchange.end(data)
 
 
+async def send_unchanged(exchange: Outlet, headers: Mapping[str, str]) -> None:
+    """304: what the client has is what it would get. There is no body, and no length of one."""
+    await exchange.start(304, [*base_headers(exchange.id), *_encoded(headers)])
+    await exchange.end()
+
+
 def base_headers(request_id: str) -> list[tuple[bytes, bytes]]:
     return [(b"x-request-id", request_id.encode()), *COMMON]
 

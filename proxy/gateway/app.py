@@ -28,6 +28,7 @@ async def serve(
     """Answer one request. Every refusal on the way is an ApiError and ends here."""
     call: Call | None = None
     ticket: Ticket | None = None
+    outcome: Outcome | None = None
     try:
         if route.service is None:
             await local.answer(gateway, route, params, exchange)
@@ -42,7 +43,7 @@ async def serve(
             await lists.answer(gateway, ticket, exchange)
             return
         await following.before_end(ticket)
-        await perform(gateway, ticket, exchange)
+        outcome = await perform(gateway, ticket, exchange)
     except ClientGone:
         # He has left, and nobody reads this; or his body has stalled for too long.
         await send_error(exchange, ApiError(Code.REQUEST_TIMEOUT, "The body did not come in time."))
@@ -56,9 +57,10 @@ async def serve(
         if call:
             call.forget()
         exchange.finish()
+        gateway.counting.ended(exchange, route, call, ticket, outcome)
 
 
-async def perform(gateway: Gateway, ticket: Ticket, exchange: Exchange) -> None:
+async def perform(gateway: Gateway, ticket: Ticket, exchange: Exchange) -> Outcome:
     """An admitted call, to its end."""
     mark = ticket.call.idempotency
     copy = Copy(gateway, ticket, mark, exchange) if mark else None
@@ -66,6 +68,7 @@ async def perform(gateway: Gateway, ticket: Ticket, exchange: Exchange) -> None:
     try:
         outcome = await relay(gateway, ticket, answer, exchange)
         await finish(gateway, ticket, answer, outcome)
+        return outcome
     finally:
         if copy:
             copy.leave()
@@ -91,7 +94,7 @@ async def take(
 @step("relay")
 async def relay(gateway: Gateway, ticket: Ticket, answer: Answer, exchange: Exchange) -> Outcome:
     """The provider's part; it never raises, for its entry is open and must be closed."""
-    with gateway.leash() as leash:
+    with gateway.leash(ticket.call.stream) as leash:
         cut = ticket.call.stream or ticket.call.route.reply is ReplyKind.BYTES
         parting = _Parting(gateway, leash, cut)
         exchange.on_gone(parting.left)

@@ -15,10 +15,12 @@ from proxy.gateway.leash import Leash, Vigil
 from proxy.gateway.operations import Learn
 from proxy.gateway.plane import Gateway
 from proxy.gateway.relay import Attempting, Ended, limited, unavailable
+from proxy.hearsay import TRIAL
 from proxy.pool import Lease, NoKey, retry_after
 from proxy.providers.base import Asked
+from proxy.providers.bridging.adapter import instead
+from proxy.providers.bridging.ways import could
 from proxy.providers.registry import ADAPTERS
-from proxy.rests import limit_seconds
 from proxy.route import Route
 
 MOST_ATTEMPTS = 3
@@ -49,59 +51,86 @@ class Dispatch:
         last: Ended | None = None
         while True:
             tried = [attempt.key for attempt in self._attempts]
-            lease = self._lease(tried)
+            lease = await self._lease(tried)
             if isinstance(lease, NoKey):
                 none = self._last_word(last, lease) if last else nobody(lease, self._ticket)
                 return self._outcome(none)
             vigil.restart()
             try:
                 last = await self._attempt(lease, vigil)
+                self._note(lease, last)
             finally:
                 self._gateway.pool.release(lease)
-            self._note(lease, last)
             if last.final or not self._another(last):
                 return self._outcome(self._last_word(last))
 
-    def _lease(self, tried: Sequence[int]) -> Lease | NoKey:
-        ticket = self._ticket
+    async def _lease(self, tried: Sequence[int]) -> Lease | NoKey:
+        ticket, pool = self._ticket, self._gateway.pool
         assert ticket.call.route.service, "a call that gets here is a provider's"
-        return self._gateway.pool.lease(
-            ticket.model,
-            ticket.account,
-            tried,
-            monotonic(),
-            service=ticket.call.route.service,
-            pinned=ticket.pinned,
-            homes=ticket.homes,
-        )
+        ends = monotonic() + TRIAL
+        while True:
+            left = ends - monotonic()
+            lease = pool.lease(
+                ticket.model,
+                ticket.account,
+                tried,
+                monotonic(),
+                service=ticket.call.route.service,
+                pinned=ticket.pinned,
+                homes=ticket.homes,
+                shunned=[a.provider for a in self._attempts if a.blame is Blame.CONNECT],
+                patient=left > 0,
+            )
+            if not (isinstance(lease, NoKey) and lease.undecided):
+                return lease
+            await pool.hearsay.news(left)
 
     def _last_word(self, last: Ended, none: NoKey | None = None) -> Ended:
-        """The end of the last attempt; of several limited keys the first to be free counts."""
-        if last.blame is not Blame.RATE_LIMIT:
+        """The end of the last attempt; how long to wait is what the first key to be back needs."""
+        if last.final or last.blame not in _RESTS_AT_ONCE:
             return last
-        waits = [
-            limit_seconds(0, attempt.wait)
-            for attempt in self._attempts
-            if attempt.blame is Blame.RATE_LIMIT
-        ]
-        if none and none.limited and none.wait is not None:
-            waits.append(none.wait)
-        return replace(last, error=limited(min(waits)))
+        ticket = self._ticket
+        none = none or self._gateway.pool.outlook(
+            ticket.model, monotonic(), service=ticket.call.route.service, pinned=ticket.pinned
+        )
+        if last.blame is Blame.RATE_LIMIT:
+            return replace(last, error=limited(none.wait))
+        return replace(last, error=unavailable(retry_after(none.wait)))
 
     def _another(self, last: Ended) -> bool:
         quick = monotonic() - self._began < QUICK or last.end is EndReason.TIMEOUT
         return quick and len(self._attempts) < MOST_ATTEMPTS
 
     async def _attempt(self, lease: Lease, vigil: Vigil) -> Ended:
-        number = len(self._attempts) + 1
+        """Ask; in other words where the provider turns out to know no route for these."""
         place = (lease.key.provider, self._ticket.model.name)
         asked = self._asked(lease, ask_usage=place not in self._gateway.no_usage)
+        if place in self._gateway.reworded:
+            asked = instead(lease.key.adapter, asked) or asked
+        ended = await self._ask(lease, vigil, asked)
+        other = instead(lease.key.adapter, asked) if self._lost(ended) else None
+        again = await self._ask(lease, vigil, other) if other else None
+        if again is None or self._lost(again):
+            return ended
+        if again.blame is Blame.NOBODY:
+            self._gateway.reworded.add(place)
+        return again
+
+    def _lost(self, ended: Ended) -> bool:
+        """Whether what was refused may be the route, and is neither the model nor an object."""
+        error = ended.error
+        if error is None or error.code is not Code.UPSTREAM_REFUSED or self._ticket.binding:
+            return False
+        return error.status in (404, 405) and error.extra.get("code") != "model_not_found"
+
+    async def _ask(self, lease: Lease, vigil: Vigil, asked: Asked) -> Ended:
+        number = len(self._attempts) + 1
         ended = await self._go(lease, vigil, asked, number)
         if ended.refuses_usage and asked.stream and asked.ask_usage:
-            ended = await self._go(lease, vigil, self._asked(lease, ask_usage=False), number)
+            ended = await self._go(lease, vigil, replace(asked, ask_usage=False), number)
             if ended.blame is not Blame.CLIENT:
                 # It was our question that was refused, not something else of the client's.
-                self._gateway.no_usage.add(place)
+                self._gateway.no_usage.add((lease.key.provider, self._ticket.model.name))
         return ended
 
     async def _go(self, lease: Lease, vigil: Vigil, asked: Asked, number: int) -> Ended:
@@ -142,6 +171,8 @@ class Dispatch:
             creates=route.creates if call.stored else None,
             form=call.form,
             beta=route.beta,
+            speaks=ticket.model.traits.speaks,
+            request_id=call.id,
         )
 
     def _names_model(self) -> bool:
@@ -158,6 +189,9 @@ class Dispatch:
             lease.key.provider, lease.key.id, self._ticket.model.name, ended.blame, ended.wait
         )
         self._attempts.append(attempt)
+        self._gateway.pool.hearsay.hear(
+            attempt.provider, attempt.key, attempt.model, ended.blame, ended.wait, monotonic()
+        )
         if ended.blame not in (Blame.NOBODY, Blame.CLIENT):
             self._gateway.tell(Learn(attempt))
 
@@ -172,6 +206,8 @@ class Dispatch:
         )  # fmt: skip
 
 
+# After these no key is there for the moment, and when one is again is known.
+_RESTS_AT_ONCE = {Blame.RATE_LIMIT, Blame.AUTH, Blame.BILLING, Blame.CONNECT}
 # Calls whose output limit is ours to set. A run's is its caller's alone.
 _LIMITED = {Shape.CHAT, Shape.COMPLETION, Shape.RESPONSE}
 
@@ -180,6 +216,9 @@ def nobody(none: NoKey, ticket: Ticket) -> Ended:
     """No key was even tried."""
     if not none.exists:
         error = no_upstream(ticket.call.route, ticket.model.name)
+    elif none.locked:
+        # An admin's own words; he knows when it ends, we do not.
+        error = ApiError(Code.UPSTREAM_UNAVAILABLE, none.locked, retry_after=retry_after(None))
     elif ticket.binding and not none.limited:
         error = ApiError(
             Code.UPSTREAM_KEY_UNAVAILABLE,
@@ -195,7 +234,11 @@ def nobody(none: NoKey, ticket: Ticket) -> Ended:
 
 def no_upstream(route: Route, model: str = "") -> ApiError:
     """Nobody here serves it: which kinds of provider could is said by the adapters' own table."""
-    kinds = [kind for kind, it in ADAPTERS.items() if route.service and it.serves(route.service)]
+    kinds = [
+        kind
+        for kind, it in ADAPTERS.items()
+        if route.service and could(it, route.service, route.shape)
+    ]
     what = f"{route.path} for the model '{model}'" if model else route.path
     return ApiError(
         Code.NO_UPSTREAM,

@@ -54,6 +54,8 @@ class Exchange(Outlet, Protocol):
     """Bytes of body; None: it is chunked, or there is none."""
     query: bytes
     """The query as the wire has it."""
+    status: int
+    """What was answered; 0: nothing yet."""
 
     def head(self) -> Head:
         """What the headers say. ApiError 400, see `read_head`."""
@@ -81,7 +83,7 @@ class AsgiExchange:
         self._peer: str = (scope.get("client") or ("",))[0]
         length = dict(self._headers).get(b"content-length", b"")
         self.length = int(length) if length.isdigit() else None
-        self.started = False
+        self.started, self.status = False, 0
         self._receive, self._send = receive, send
         self._abort: Callable[[], None] | None = scope.get("extensions", {}).get(ABORT)
         self._aborted = False
@@ -109,7 +111,7 @@ class AsgiExchange:
                 yield piece
 
     async def start(self, status: int, headers: Headers) -> None:
-        self.started = True
+        self.started, self.status = True, status
         await self._send(
             {"type": "http.response.start", "status": status, "headers": list(headers)}
         )

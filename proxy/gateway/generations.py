@@ -4,28 +4,18 @@ Counts, prices and times; there is no content to show. A provider is named by it
 open call is shown with what is reserved for it. Others' calls are not there.
 """
 
-from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import orjson
 
 from bsod.lib import clock
 from bsod.lib.terms import Bucket, EntryKind
 from proxy.errors import ApiError, Code
+from proxy.gateway.asking import Asking
 from proxy.gateway.page import ask
 from proxy.models import ProviderKey
 from quotas import ledger
 from quotas.models import USER, Balance, Entry
-
-
-class Asking(Protocol):
-    """Who asks for which."""
-
-    @property
-    def account(self) -> int | None: ...
-
-    @property
-    def params(self) -> Mapping[str, str]: ...
 
 
 async def generation(asking: Asking) -> tuple[int, Any]:

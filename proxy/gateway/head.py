@@ -1,5 +1,6 @@
 """What the headers of a request say. Nothing of a key's secret stays in it but its proof."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -32,6 +33,10 @@ class Head:
     address: str
     idempotency: bytes | None = None
     """The value of Idempotency-Key, as it was sent."""
+    if_none_match: str = ""
+    """The tags of what the client has already."""
+    client_id: str = ""
+    """The client's own name for the request, where it is harmless. It goes to the log alone."""
 
 
 def read_head(headers: Headers, peer: str) -> Head:
@@ -58,6 +63,8 @@ def read_head(headers: Headers, peer: str) -> Head:
         ),
         address_of(peer, known.get(b"x-forwarded-for", b"")),
         known.get(b"idempotency-key"),
+        known.get(b"if-none-match", b"").decode("latin-1"),
+        _harmless(known.get(b"x-client-request-id", b"")),
     )
 
 
@@ -65,6 +72,13 @@ _ONCE = {
     b"authorization", b"host", b"content-type", b"content-length", b"content-encoding",
     b"idempotency-key",
 }  # fmt: skip
+
+
+_HARMLESS = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
+
+
+def _harmless(name: bytes) -> str:
+    return name.decode() if name and _HARMLESS.fullmatch(name) else ""
 
 
 def _token(authorization: bytes) -> Token | None:

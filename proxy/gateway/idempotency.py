@@ -22,9 +22,9 @@ from bsod.lib.terms import OutcomeState, Shape
 from proxy.errors import ApiError, Code, invalid
 from proxy.gateway.head import Head
 from proxy.gateway.journey import Call, Mark
+from proxy.route import IDEMPOTENCY_KEY as HEADER
 from quotas.outcomes import Known
 
-HEADER = "Idempotency-Key"
 _VALUE = re.compile(rb"[\x20-\x7e]{1,255}")
 # Asking again for one of these makes nothing twice but an answer.
 REPEATABLE = {

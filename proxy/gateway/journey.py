@@ -13,7 +13,7 @@ from proxy.catalogue import ModelInfo
 from proxy.errors import ApiError
 from proxy.gateway.limits import Quota
 from proxy.objects import Binding, Wanted
-from proxy.providers.base import StreamReader, WholeReader
+from proxy.providers.base import Refused, StreamReader, WholeReader
 from proxy.route import Route
 from quotas.outcomes import Known
 from quotas.pricing import Tariff
@@ -32,6 +32,12 @@ class Mark(NamedTuple):
 
     scope: str
     fingerprint: str
+
+
+class Weighed(NamedTuple):
+    """Whether a call can be put in the words of another route; see `crossing.py`."""
+
+    refused: Refused | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +79,7 @@ class Call:
     spool: Spool | None = field(default=None, repr=False)
     fault: ApiError | None = None
     idempotency: Mark | None = None
+    weighed: Weighed | None = None
 
     def forget(self) -> None:
         """The call is over: what of it lay on disk goes."""

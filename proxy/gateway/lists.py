@@ -207,8 +207,8 @@ async def _get(gateway: Gateway, route: Route, row: Row, lease: Lease) -> _Seen 
     )  # fmt: skip
     out = key.adapter.prepare(asked, key.secret)
     reply = await gateway.client.open(
-        out.method, key.base_url, out.target, out.headers, out.body, proxy=key.proxy_url,
-        repeat=True,
+        out.method, out.under(key.base_url), out.target, out.headers, out.body,
+        proxy=key.proxy_url, repeat=True,
     )  # fmt: skip
     try:
         data = await _collect(reply)

@@ -1,19 +1,16 @@
 """Answers no provider is asked for: the API's root, the catalogue, the signs of life."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from bsod.lib import clock
-from bsod.lib.terms import Service
 from proxy import openapi
-from proxy.catalogue import ModelInfo
 from proxy.errors import ApiError, Code, invalid
 from proxy.gateway import generations, uploading
-from proxy.gateway.aim import find_model
-from proxy.gateway.answer import send_json, timing
+from proxy.gateway.answer import send_json, send_unchanged, timing
+from proxy.gateway.asking import Asking
 from proxy.gateway.call import caller_of
 from proxy.gateway.exchange import Exchange
+from proxy.gateway.models import Page, matches, wanted
 from proxy.gateway.plane import Gateway
 from proxy.route import Route
 from proxy.routes import ROUTES
@@ -27,19 +24,13 @@ async def answer(gateway: Gateway, route: Route, params: Params, exchange: Excha
     if route.needs_key:
         identity = await gateway.check(caller_of(head), route.permission)
         account = identity.owner.id
-    status, body = await ANSWERS[route.local](Asking(gateway, route, params, exchange, account))
-    await send_json(exchange, status, body, timing(exchange))
-
-
-@dataclass(frozen=True, slots=True)
-class Asking:
-    """Who asks for what. `account` None: nobody in particular."""
-
-    gateway: Gateway
-    route: Route
-    params: Params
-    exchange: Exchange
-    account: int | None
+    asking = Asking(gateway, route, params, exchange, account)
+    status, body = await ANSWERS[route.local](asking)
+    headers = timing(exchange) | asking.headers
+    if status == 304:
+        await send_unchanged(exchange, headers)
+    else:
+        await send_json(exchange, status, body, headers)
 
 
 async def root(asking: Asking) -> tuple[int, Any]:
@@ -78,15 +69,20 @@ async def needs_id(asking: Asking) -> tuple[int, Any]:
 
 
 async def models(asking: Asking) -> tuple[int, Any]:
-    gateway = asking.gateway
-    catalogue = gateway.pool.snapshot.catalogue
-    found = sorted(catalogue.models.values(), key=lambda model: model.name)
-    return 200, {"object": "list", "data": [_shown(gateway, model) for model in found]}
+    return _unless_known(asking, asking.gateway.models.every(asking.gateway.pool))
 
 
 async def model(asking: Asking) -> tuple[int, Any]:
-    found = find_model(asking.gateway.pool.snapshot.catalogue, asking.params["model"])
-    return 200, _shown(asking.gateway, found)
+    gateway = asking.gateway
+    found = await wanted(gateway.pool, asking.params["model"], asking.account)
+    return _unless_known(asking, gateway.models.one(gateway.pool, found))
+
+
+def _unless_known(asking: Asking, page: Page) -> tuple[int, Any]:
+    """An answer, or 304 for whoever has it already."""
+    asking.headers.update(page.headers())
+    known = asking.exchange.head().if_none_match
+    return (304, b"") if known and matches(known, page.tag) else (200, page.body)
 
 
 async def livez(asking: Asking) -> tuple[int, Any]:
@@ -117,36 +113,3 @@ ANSWERS: dict[str, Callable[[Asking], Awaitable[tuple[int, Any]]]] = {
     "livez": livez,
     "readyz": readyz,
 }
-
-
-def _shown(gateway: Gateway, model: ModelInfo) -> dict[str, Any]:
-    traits = model.traits
-    endpoints = [
-        route.path
-        for route in ROUTES
-        if route.modality is traits.modality
-        and not route.variables
-        and route.service
-        and any(offer.provider in _serving(gateway, route.service) for offer in model.offers)
-    ]
-    return {
-        "id": model.name,
-        "object": "model",
-        "created": model.created,
-        "owned_by": model.owned_by,
-        "context_window": traits.context,
-        "tier": str(traits.tier),
-        "modality": str(traits.modality),
-        "endpoints": endpoints,
-        "pricing": {
-            "credits_per_1k_input": traits.price_in,
-            "credits_per_1k_output": traits.price_out,
-            "credits_per_call": traits.per_call,
-        },
-        "available": bool(endpoints) and gateway.pool.available(model, clock.monotonic()),
-        "shutdown_date": model.shutdown.isoformat() if model.shutdown else None,
-    }
-
-
-def _serving(gateway: Gateway, service: Service) -> list[int]:
-    return list(gateway.pool.snapshot.serving(service))

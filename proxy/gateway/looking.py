@@ -20,7 +20,7 @@ from proxy.jobs import Tokens, usage_of
 from proxy.models import Job
 from proxy.pool import vault
 from proxy.probe import send
-from proxy.providers.base import Asked
+from proxy.providers.base import Asked, Malformed, Refused, UpstreamFault
 from proxy.providers.registry import ADAPTERS
 
 _MOST = 64_000_000  # bytes of an object
@@ -49,15 +49,17 @@ class TooMuch(Exception):
 
 
 def state(job: Job) -> dict[str, Any]:
-    """The provider's object as it is now. Raises Gone, Away."""
+    """The provider's object as it is now, in OpenAI's shape. Raises Gone, Away."""
     try:
         with _get(job, job.path) as reply:
-            found = orjson.loads(b"".join(_pieces(reply, _MOST, _LONGEST)))
-    except (TooMuch, ValueError):
+            data = b"".join(_pieces(reply, _MOST, _LONGEST))
+        reader = ADAPTERS[job.provider.kind].whole_reader(_asked(job, job.path))
+        reader.whole(data)
+    except (TooMuch, Malformed, UpstreamFault):
         raise Away from None
-    if not isinstance(found, dict):
+    if reader.state is None:
         raise Away
-    return found
+    return dict(reader.state)
 
 
 def output_usage(job: Job, file: str) -> Tokens | None:
@@ -95,20 +97,23 @@ def _get(job: Job, path: str) -> Iterator[requests.Response]:
     adapter = ADAPTERS.get(job.provider.kind)
     if adapter is None:
         raise Away
-    asked = Asked(
-        path.lstrip("/"), {}, False, "", "", None, 1, False,
-        method="GET", shape=Shape.OBJECT, beta=job.kind == ObjectKind.RUN,
-    )  # fmt: skip
     try:
-        out = adapter.prepare(asked, vault().open(job.key.uid, job.key.sealed))
+        out = adapter.prepare(_asked(job, path), vault().open(job.key.uid, job.key.sealed))
         with send(job.provider, out) as reply:
             if not 200 <= reply.status_code < 300:
                 raise Gone if _unknown(reply) else Away
             yield reply
-    except VaultError:
+    except (VaultError, Refused):
         raise Away from None
     except (requests.RequestException, urllib3.exceptions.HTTPError, OSError):
         raise Away(unreachable=True) from None
+
+
+def _asked(job: Job, path: str) -> Asked:
+    return Asked(
+        path.lstrip("/"), {}, False, "", "", None, 1, False,
+        method="GET", shape=Shape.OBJECT, beta=job.kind == ObjectKind.RUN,
+    )  # fmt: skip
 
 
 def _unknown(reply: requests.Response) -> bool:

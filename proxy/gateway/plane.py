@@ -16,11 +16,13 @@ from bsod.lib.http import Client
 from bsod.lib.memory import Quiet
 from bsod.lib.steps import step
 from bsod.lib.terms import EndReason, OutcomeState, Permission
-from proxy.gateway import closing
+from proxy.gateway import closing, crossing
 from proxy.gateway.admission import quota_unavailable as quota_unavailable
 from proxy.gateway.batch import Batch
+from proxy.gateway.counting import Counting
 from proxy.gateway.journey import Call, Caller, Outcome, Receipt, Replay, Ticket
 from proxy.gateway.leash import Leash, Why
+from proxy.gateway.models import Models
 from proxy.gateway.operations import Admit, Begun, Check, Closing, Keep, Look, Op, Record
 from proxy.objects import Binding, Made
 from proxy.pool import Pool
@@ -38,8 +40,11 @@ class Gateway:
 
     def __init__(self) -> None:
         self.pool = Pool()
+        self.models = Models()
         self.no_usage: set[tuple[int, str]] = set()
         """(provider, model) that refuse `stream_options`."""
+        self.reworded: set[tuple[int, str]] = set()
+        """(provider, model) pairs that know no route for responses, and are asked to chat."""
         self.draining = False
         self.orphans = 0
         self._heart, self._watch = Heart(), Watch()
@@ -52,6 +57,8 @@ class Gateway:
             every=settings.LEDGER_BEAT,
             patience=settings.LEDGER_PATIENCE,
         )
+        self.counting = Counting(self.pool, self._heart.id)
+        self.ledger.timed = self.counting.writer.batches
         self._quiet = Quiet()
         self._leashes: set[Leash] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -59,12 +66,14 @@ class Gateway:
     def open(self) -> None:
         self.client = Client(settings.CONNECT_TIMEOUT)
         self.ledger.start()
+        self.counting.start()
 
     async def close(self) -> None:
         """Wait for what runs, then leave the ledger in order."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=25)
         await self.ledger.stop()
+        await self.counting.stop()
         await self.client.close()
         with contextlib.suppress(Exception):
             # Best effort: a row left behind is buried by whoever watches.
@@ -91,14 +100,18 @@ class Gateway:
         return task
 
     @contextlib.contextmanager
-    def leash(self) -> Iterator[Leash]:
+    def leash(self, stream: bool = False) -> Iterator[Leash]:
         """A leash that a shutdown can pull."""
-        leash = Leash()
+        leash, counters = Leash(), self.counting.counters
         self._leashes.add(leash)
+        counters.calls += 1
+        counters.streams += stream
         try:
             yield leash
         finally:
             self._leashes.discard(leash)
+            counters.calls -= 1
+            counters.streams -= stream
 
     # ---- the ledger
 
@@ -111,6 +124,7 @@ class Gateway:
     async def admit(self, call: Call) -> Ticket | Replay:
         """Open the call's entry, durably, unless it has been made before. ApiError with any
         refusal of SPEC §4."""
+        call = await crossing.weighed(call, self.pool.snapshot)
         admitted: Ticket | Replay = await self._ask(Admit(call))
         return admitted
 

@@ -14,6 +14,7 @@ from bsod.lib import http
 from bsod.lib.clock import monotonic
 from bsod.lib.terms import Blame, EndReason, Shape
 from proxy.errors import ApiError, Code, invalid
+from proxy.failures import limit_seconds
 from proxy.gateway import content, following
 from proxy.gateway.answer import Answer
 from proxy.gateway.idempotency import REPEATABLE
@@ -24,6 +25,7 @@ from proxy.pool import Lease, retry_after
 from proxy.providers.base import (
     Asked,
     Malformed,
+    Outbound,
     Refused,
     StreamReader,
     TooLarge,
@@ -31,7 +33,6 @@ from proxy.providers.base import (
     Verdict,
     WholeReader,
 )
-from proxy.rests import limit_seconds
 from proxy.route import ReplyKind
 
 MOST_JSON = 64_000_000  # bytes of a whole reply (SPEC §4)
@@ -81,12 +82,14 @@ class Attempting:
         self._once = ticket.call.route.shape not in REPEATABLE and (
             ticket.call.route.method == "POST"
         )
+        self._key = 0
         self._first: float | None = None
         self._reader: StreamReader | WholeReader | None = None
 
     async def run(self, lease: Lease, asked: Asked) -> Ended:
         """Do it. Every way a provider can fail ends here, in a value."""
         reply: http.Reply | None = None
+        self._key = lease.key.id
         try:
             reply = await self._open(lease, asked)
             if not 200 <= reply.status < 300:
@@ -116,12 +119,24 @@ class Attempting:
                 reply.abort()
 
     async def _open(self, lease: Lease, asked: Asked) -> http.Reply:
+        out = lease.key.adapter.prepare(asked, lease.key.secret)
+        reply = await self._send(lease, out)
+        while out.onward and 200 <= reply.status < 300:
+            try:
+                out = out.onward(await self._collect(reply, MOST_JSON))
+                reply.release()
+            except BaseException:
+                reply.abort()
+                raise
+            reply = await self._send(lease, out)
+        return reply
+
+    async def _send(self, lease: Lease, out: Outbound) -> http.Reply:
         key = lease.key
-        out = key.adapter.prepare(asked, key.secret)
         with self._leash:
             return await self._gateway.client.open(
                 out.method,
-                key.base_url,
+                out.under(key.base_url),
                 out.target,
                 out.headers,
                 out.body,
@@ -152,7 +167,8 @@ class Attempting:
         data = await self._collect(reply, MOST_JSON)
         reader.whole(data)
         reply.release()
-        self._reader, self._first = reader, monotonic()
+        self._reader = reader
+        self._answers()
         kind = content.text_type(reply.headers) if self._worded else JSON
         return replace(self._completed(), status=reply.status, content_type=kind)
 
@@ -176,7 +192,7 @@ class Attempting:
         if not data and self._ticket.tariff:
             raise Malformed("the answer is empty")
         receipt = await self._paid(lease)
-        self._first = monotonic()
+        self._answers()
         headers = content.headers(reply.headers, bool(self._ticket.tariff))
         await self._answer.begin(reply.status, headers, self._number, receipt)
         while data:
@@ -233,14 +249,19 @@ class Attempting:
 
     async def _pass(self, out: bytes) -> None:
         """Bytes to the client, who may take his time."""
-        if self._first is None:
-            self._first = monotonic()
+        self._answers()
         vigil = self._vigil
         vigil.writing = True
         with self._leash:
             await self._answer.write(out, self._number)
         vigil.writing = False
         vigil.spoke = asyncio.get_running_loop().time()
+
+    def _answers(self) -> None:
+        """The first byte of an answer: its key is good."""
+        if self._first is None:
+            self._first = monotonic()
+            self._gateway.pool.hearsay.prove(self._key)
 
     async def _rest(self, reply: http.Reply) -> None:
         """Behind the last word only the end of the body is due. A provider that forgets it loses
@@ -267,6 +288,7 @@ class Attempting:
                 verdict, blame=Blame.CLIENT, message="The provider's account may not do this."
             )
         if verdict.blame is Blame.CLIENT:
+            self._gateway.pool.hearsay.prove(self._key)
             error = passed_on(reply.status, verdict, lease.key.secret)
             return Ended(
                 Blame.CLIENT, EndReason.UPSTREAM_ERROR, error, final=True,

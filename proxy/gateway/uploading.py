@@ -2,30 +2,17 @@
 
 from collections.abc import Mapping
 from contextlib import aclosing
-from typing import Any, Protocol
+from typing import Any
 
 from bsod.lib import clock
 from bsod.lib.terms import ObjectKind
 from proxy.errors import ApiError, Code
-from proxy.gateway.exchange import Exchange
+from proxy.gateway.asking import Asking
 from proxy.gateway.page import ask, body, own_rows, page_of
 from proxy.models import Object
 
 _LIVES = 3600  # seconds
 _SHOWN = ("bytes", "created_at", "filename", "purpose", "status", "expires_at")
-
-
-class Asking(Protocol):
-    """Who asks for which."""
-
-    @property
-    def account(self) -> int | None: ...
-
-    @property
-    def params(self) -> Mapping[str, str]: ...
-
-    @property
-    def exchange(self) -> Exchange: ...
 
 
 async def uploads(asking: Asking) -> tuple[int, Any]:

@@ -4,7 +4,7 @@
 reply that is no success, `catalog` reads a model list. One contract test runs all adapters.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, NamedTuple, Protocol
@@ -72,6 +72,10 @@ class Listed(NamedTuple):
     """The day from which the provider does not serve it any more."""
     services: frozenset[Service] | None = None
     """What it can be asked for, where the list says it."""
+    price_in: float | None = None
+    """Dollars for a million tokens of a prompt."""
+    price_out: float | None = None
+    """Dollars for a million tokens of an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,14 @@ class Outbound:
     target: str
     headers: Mapping[str, str] = field(repr=False)
     body: bytes | Body = field(repr=False)
+    leaves: str = ""
+    """What of the base URL's end does not belong to the path."""
+    onward: "Callable[[bytes], Outbound] | None" = field(default=None, repr=False)
+    """What is asked next, with what a 2xx answer to this one says. Raises Refused, Malformed."""
+
+    def under(self, base_url: str) -> str:
+        """The base URL that `target` lies under."""
+        return base_url.rstrip("/").removesuffix(self.leaves)
 
 
 @dataclass(slots=True)

@@ -18,8 +18,9 @@ from proxy.providers.base import (
     Verdict,
     WholeReader,
 )
+from proxy.providers.listing import listed
 from proxy.providers.outbound import content, headers, sealed
-from proxy.providers.refusals import error_of, redact, spent, wait_of
+from proxy.providers.refusals import about_the_request, error_of, limit_wait, redact, spent
 
 
 class OpenAIShape:
@@ -57,19 +58,17 @@ class OpenAIShape:
         rows = payload.get("data") if isinstance(payload, dict) else payload
         if not isinstance(rows, list):
             raise Malformed("the model list has no data")
-        ids = [row.get("id") for row in rows if isinstance(row, dict)]
-        return [Listed(name) for name in ids if isinstance(name, str) and 0 < len(name) <= 256]
+        return [found for row in rows if (found := listed(row))]
 
     def judge(self, status: int, headers: Mapping[str, str], head: bytes) -> Verdict:
         """Whose fault a reply other than 2xx is (SPEC §5, SECURITY §3.4)."""
         said = error_of(head)
         if status == 429:
-            wait = wait_of(headers)
-            wait = said.wait if wait is None else wait
+            wait = limit_wait(said, headers)
             return Verdict(Blame.BILLING) if spent(said, wait) else Verdict(Blame.RATE_LIMIT, wait)
         if status == 401:
             return Verdict(Blame.AUTH)
-        if status in (402, 403):
+        if status == 402 or (status == 403 and not about_the_request(said)):
             return Verdict(Blame.BILLING)
         if 400 <= status < 500 and status != 408:
             return Verdict(

@@ -60,6 +60,9 @@ def content(asked: Asked, chat_limit: str) -> Content:
 def headers(asked: Asked, kind: str, secret: str) -> dict[str, str]:
     """What the client sent of the headers that go on, and ours."""
     sent = {"accept": _JSON, "user-agent": "bsod", **dict(asked.headers)}
+    if asked.request_id:
+        # Ours, and never the client's own: that one may name him.
+        sent["x-client-request-id"] = asked.request_id
     if asked.beta and "assistants=" not in sent.get("openai-beta", ""):
         theirs = sent.get("openai-beta")
         sent["openai-beta"] = f"{theirs}, {BETA}" if theirs else BETA

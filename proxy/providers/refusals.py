@@ -14,6 +14,19 @@ _LONGEST_WAIT = 86_400.0  # seconds; nobody means more, whatever the header says
 _LONGEST_NAME = 100  # characters of a code or a field's path
 _SPENT_CODES = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}
 _SPENT_WORDS = ("insufficient_quota", "billing", "credit balance", "exceeded your current quota")
+# Many who limit the rate point to their billing page as well: that is no lack of money.
+_LIMIT_WORDS = ("rate limit", "per second", "per minute", "per hour", "per day")
+_DAILY = re.compile(r"\bper day\b|\bdaily\b|\b[RT]PD\b", re.ASCII | re.IGNORECASE)
+_AGAIN = re.compile(
+    r"(?:try again|retry) in (?=\d)(?:(\d{1,3})h)?(?:(\d{1,4})m(?!s))?"
+    r"(?:(\d{1,6}(?:\.\d{1,12})?)(m?s)\b)?",
+    re.ASCII | re.IGNORECASE,
+)
+_NOT_THE_KEY = {"content_policy_violation", "content_filter", "model_not_found"}
+_NOT_THE_KEY_WORDS = (
+    "input was flagged", "prompt was flagged", "requires moderation",
+    "have access to model", "have access to the model",
+)  # fmt: skip
 _DELAY = re.compile(r"(\d{1,6}(?:\.\d{1,9})?)s", re.ASCII)
 _SECRETS = re.compile(
     "|".join(
@@ -41,6 +54,7 @@ class Said(NamedTuple):
     param: str | None = None
     kind: str | None = None
     wait: float | None = None
+    """Seconds to wait, where the body says it."""
 
 
 def error_of(head: bytes) -> Said:
@@ -54,12 +68,14 @@ def error_of(head: bytes) -> Said:
     error = body.get("error", body) if isinstance(body, dict) else None
     if not isinstance(error, dict):
         return Said(_text(error)[:500])
+    message = _text(error.get("message") or error.get("detail"))[:2000]
+    delay = _delay(error.get("details"))
     return Said(
-        _text(error.get("message") or error.get("detail"))[:2000],
+        message,
         _name(error.get("code")),
         _name(error.get("param")),
         _name(error.get("type")),
-        _delay(error.get("details")),
+        _again(message) if delay is None else delay,
     )
 
 
@@ -81,12 +97,41 @@ def _delay(details: Any) -> float | None:
     return None
 
 
+def _again(message: str) -> float | None:
+    """Several say it in words only: "Please try again in 9m38.016s"."""
+    found = _AGAIN.search(message)
+    if found is None or not any(found.group(1, 2, 3)):
+        return None
+    hours, minutes, seconds, unit = found.groups()
+    last = float(seconds or 0) / (1000 if (unit or "").lower() == "ms" else 1)
+    return _sane(int(hours or 0) * 3600 + int(minutes or 0) * 60 + last)
+
+
 def spent(said: Said, wait: float | None) -> bool:
     """Whether a 429 means that the account's money is gone, which no waiting brings back."""
     if said.code in _SPENT_CODES or said.kind in _SPENT_CODES:
         return True
+    words = said.message.lower()
     # Gemini says "check your plan and billing" of a limit a minute too, and when that one ends.
-    return wait is None and any(word in said.message.lower() for word in _SPENT_WORDS)
+    if wait is not None or any(word in words for word in _LIMIT_WORDS):
+        return False
+    return any(word in words for word in _SPENT_WORDS)
+
+
+def limit_wait(said: Said, headers: Mapping[str, str]) -> float | None:
+    """Seconds a 429 asks to wait: in its headers, else in its body; as long as may be for a day's
+    limit that does not say it. None: nothing is said."""
+    stated = wait_of(headers)
+    stated = said.wait if stated is None else stated
+    return _LONGEST_WAIT if stated is None and _DAILY.search(said.message) else stated
+
+
+def about_the_request(said: Said) -> bool:
+    """Whether a 403 is about what is asked, not about who asks: a prompt that was flagged, a
+    model that this key may not use. Any client could disable every key with one, were it not."""
+    if said.code in _NOT_THE_KEY:
+        return True
+    return any(word in said.message.lower() for word in _NOT_THE_KEY_WORDS)
 
 
 def wait_of(headers: Mapping[str, str]) -> float | None:

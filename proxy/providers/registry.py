@@ -2,13 +2,25 @@
 
 from typing import NamedTuple
 
+from proxy.providers.anthropic.adapter import Anthropic
 from proxy.providers.base import Adapter
+from proxy.providers.bridging.adapter import Bridged
 from proxy.providers.compatible import Compatible
+from proxy.providers.gemini import Gemini
 from proxy.providers.local import Local
 from proxy.providers.openai import OpenAI
+from proxy.providers.perplexity import Perplexity
 
 ADAPTERS: dict[str, Adapter] = {
-    adapter.kind: adapter for adapter in (OpenAI(), Compatible(), Local())
+    adapter.kind: Bridged(adapter)
+    for adapter in (
+        OpenAI(),
+        Gemini(),
+        Perplexity(),
+        Anthropic(),
+        Compatible(),
+        Local(),
+    )
 }
 
 
@@ -22,7 +34,7 @@ class Known(NamedTuple):
 
 KNOWN = (
     Known("openai", "openai", "https://api.openai.com/v1"),
-    Known("gemini", "compatible", "https://generativelanguage.googleapis.com/v1beta/openai"),
-    Known("perplexity", "compatible", "https://api.perplexity.ai"),
-    Known("anthropic", "compatible", "https://api.anthropic.com/v1"),
+    Known("gemini", "gemini", "https://generativelanguage.googleapis.com/v1beta/openai"),
+    Known("perplexity", "perplexity", "https://api.perplexity.ai"),
+    Known("anthropic", "anthropic", "https://api.anthropic.com/v1"),
 )

@@ -1,20 +1,12 @@
-"""What a model's id says of it, and how a name that was asked for finds a model."""
+"""How a name that was asked for finds a model."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bsod.lib.terms import Modality, Tier
-from proxy.catalogue import (
-    UNKNOWN,
-    Ambiguous,
-    Catalogue,
-    ModelInfo,
-    OfferInfo,
-    Traits,
-    classify,
-    fold,
-)
+from bsod.lib.terms import Modality
+from proxy.catalogue import UNKNOWN, Ambiguous, Catalogue, ModelInfo, OfferInfo, Traits, fold
+from proxy.rules import RULES
 
 OPENAI, CLAUDE, GEMINI = 1, 2, 3
 SLUGS = {OPENAI: "openai", CLAUDE: "anthropic", GEMINI: "gemini"}
@@ -92,8 +84,11 @@ def test_a_catch_all_takes_what_nobody_lists_and_nothing_else(catalogue: Catalog
     assert found is not None
     assert found.name == "who-knows-1"
     assert found.offers == (OfferInfo(CLAUDE, "who-knows-1"), OfferInfo(GEMINI, "who-knows-1"))
-    assert found.traits == UNKNOWN
     assert found.pro
+    for _, ruled in RULES:
+        if ruled.modality is Modality.TEXT:
+            assert found.traits.price_in >= max(ruled.price_in, UNKNOWN.price_in)
+            assert found.traits.price_out >= max(ruled.price_out, UNKNOWN.price_out)
     listed = catalogue.find("GPT-5.4")
     assert listed is not None
     assert listed.offers == (OfferInfo(OPENAI, "gpt-5.4"),)
@@ -106,12 +101,13 @@ def test_a_catch_all_does_not_settle_what_is_ambiguous() -> None:
 
 
 def test_an_unlisted_model_costs_as_much_as_the_dearest() -> None:
-    dear = Traits(price_in=9_000, price_out=7)
+    dear = Traits(price_in=90_000, price_out=7)
     image = Traits(Modality.IMAGE, price_in=10**6)
     found = Catalogue([model("d", traits=dear), model("i", traits=image)], SLUGS)
     unlisted = found.catch_all([CLAUDE]).find("who-knows")
     assert unlisted is not None
-    assert (unlisted.traits.price_in, unlisted.traits.price_out) == (9_000, UNKNOWN.price_out)
+    dearest = max(ruled.price_out for _, ruled in RULES)
+    assert (unlisted.traits.price_in, unlisted.traits.price_out) == (90_000, dearest)
 
 
 @given(st.text(max_size=30))
@@ -121,44 +117,26 @@ def test_folding_is_stable_and_finding_never_breaks(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "modality", "tier"),
+    ("asked", "near"),
     [
-        ("gpt-5.4", Modality.TEXT, Tier.PRO),
-        ("gpt-5.4-mini", Modality.TEXT, Tier.BASE),
-        ("gpt-5-nano-2026-01-01", Modality.TEXT, Tier.BASE),
-        ("gpt-5.2-pro", Modality.TEXT, Tier.PRO),
-        ("gpt-4o", Modality.TEXT, Tier.PRO),
-        ("gpt-4o-mini", Modality.TEXT, Tier.BASE),
-        ("gpt-4.1-nano", Modality.TEXT, Tier.BASE),
-        ("o3", Modality.TEXT, Tier.PRO),
-        ("o4-mini-2025-04-16", Modality.TEXT, Tier.PRO),
-        ("openai/o1", Modality.TEXT, Tier.PRO),
-        ("foo3-large", Modality.TEXT, Tier.BASE),
-        ("solo1", Modality.TEXT, Tier.BASE),
-        ("falco3-mini", Modality.TEXT, Tier.BASE),
-        ("claude-haiku-4-5", Modality.TEXT, Tier.BASE),
-        ("claude-opus-4-5", Modality.TEXT, Tier.PRO),
-        ("anthropic/claude-sonnet-4.6", Modality.TEXT, Tier.PRO),
-        ("models/gemini-2.5-flash-lite", Modality.TEXT, Tier.BASE),
-        ("gemini-2.5-pro", Modality.TEXT, Tier.PRO),
-        ("gemini-2.5-flash-image", Modality.IMAGE, Tier.BASE),
-        ("sonar", Modality.TEXT, Tier.BASE),
-        ("sonar-reasoning-pro", Modality.TEXT, Tier.PRO),
-        ("text-embedding-3-large", Modality.EMBEDDING, Tier.BASE),
-        ("omni-moderation-latest", Modality.MODERATION, Tier.BASE),
-        ("gpt-image-1.5", Modality.IMAGE, Tier.BASE),
-        ("dall-e-3", Modality.IMAGE, Tier.BASE),
-        ("sora-2", Modality.VIDEO, Tier.BASE),
-        ("sora-2-pro", Modality.VIDEO, Tier.PRO),
-        ("veo-3", Modality.VIDEO, Tier.BASE),
-        ("whisper-1", Modality.AUDIO, Tier.BASE),
-        ("gpt-4o-transcribe", Modality.AUDIO, Tier.BASE),
-        ("gpt-realtime", Modality.AUDIO, Tier.BASE),
-        ("smollm2-135m-instruct", Modality.TEXT, Tier.BASE),
-        ("llama-3.3-70b", Modality.TEXT, Tier.BASE),
+        ("gpt-5.4-mimi", ["gpt-5.4-mini", "gpt-5.4"]),
+        ("GPT 5.4 turbo", ["gpt-5.4", "gpt-5.4-mini"]),
+        ("claude-sonnet-4", ["claude-sonnet-4.6"]),
+        ("openai/gpt-5.5", ["gpt-5.4", "gpt-5.4-mini"]),
+        ("gemini-3", ["gemini-2.5-flash"]),
+        ("whisper-1", []),
+        ("gpt", []),
+        ("", []),
     ],
 )
-def test_an_id_says_what_a_model_is(name: str, modality: Modality, tier: Tier) -> None:
-    traits = classify(name)
-    assert (traits.modality, traits.tier) == (modality, tier)
-    assert classify(name.upper()) == traits
+def test_near_names_are_those_that_begin_alike(
+    catalogue: Catalogue, asked: str, near: list[str]
+) -> None:
+    assert catalogue.near(asked) == near
+
+
+@given(st.text(max_size=30))
+def test_nothing_is_near_that_is_not_there(name: str) -> None:
+    models = [model("gpt-5.4"), model("claude-x"), model("z")]
+    assert set(Catalogue(models, SLUGS).near(name)) <= {"gpt-5.4", "claude-x", "z"}
+    assert Catalogue([], {}).near(name) == []

@@ -132,6 +132,12 @@ def test_every_variable_of_a_path_is_a_parameter_and_no_other_is() -> None:
         assert len({(p["name"], p["in"]) for p in parameters}) == len(parameters)
 
 
+def test_what_costs_and_nothing_else_takes_an_idempotency_key() -> None:
+    for route in ROUTES:
+        headers = {p["name"] for p in operation(route)["parameters"] if p["in"] == "header"}
+        assert headers == ({"Idempotency-Key"} if route.spends else set())
+
+
 def test_every_reference_leads_somewhere_and_everything_shared_is_used() -> None:
     used = set(references(DOCUMENT))
     for place in used:

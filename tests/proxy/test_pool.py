@@ -3,51 +3,17 @@
 from datetime import timedelta
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from bsod.lib import clock
 from bsod.lib.terms import RestReason
-from proxy.catalogue import Catalogue, ModelInfo, OfferInfo, Traits
 from proxy.models import Provider, ProviderKey, Rest
-from proxy.pool import Lease, NoKey, Pool, PoolKey, Rested, Snapshot, load, retry_after
-from proxy.providers.registry import ADAPTERS
+from proxy.pool import Lease, NoKey, Pool, Rested, bump, bump_rests, load, retry_after
 from tests import kit
+from tests.proxy.pools import ALICE, BOB, NOW, lease, model, nobody, pool
+from tests.proxy.rows import generation
 from tests.upstream import FaultServer
-
-ALICE, BOB = 1, 2
-NOW = 1000.0
-
-
-def key(number: int, provider: int = 1) -> PoolKey:
-    return PoolKey(number, provider, ADAPTERS["openai"], "http://127.0.0.1", "", f"sk-{number}")
-
-
-def model(*providers: int, name: str = "m") -> ModelInfo:
-    return ModelInfo(name, Traits(), tuple(OfferInfo(provider, name) for provider in providers))
-
-
-def pool(keys: dict[int, list[int]], rests: dict[tuple[object, ...], Rested] | None = None) -> Pool:
-    made = Pool()
-    known = {
-        provider: [key(number, provider) for number in numbers]
-        for provider, numbers in keys.items()
-    }
-    made.snapshot = Snapshot(1, Catalogue([], {}), {}, known, dict(rests or {}))
-    return made
-
-
-def lease(
-    made: Pool, account: int = ALICE, tried: tuple[int, ...] = (), now: float = NOW,
-    what: ModelInfo | None = None,
-) -> Lease:  # fmt: skip
-    found = made.lease(what or model(1), account, tried, now)
-    assert isinstance(found, Lease), found
-    return found
-
-
-def nobody(made: Pool, tried: tuple[int, ...] = (), what: ModelInfo | None = None) -> NoKey:
-    found = made.lease(what or model(1), ALICE, tried, NOW)
-    assert isinstance(found, NoKey), found
-    return found
 
 
 def test_strangers_are_spread_over_the_least_loaded_keys() -> None:
@@ -142,6 +108,22 @@ def test_the_earliest_return_is_told_and_only_pure_limits_are_limits() -> None:
     assert nobody(pool({1: [1, 2]}, mixed)) == NoKey(9.0, False, True)
 
 
+def test_what_ends_by_a_probe_is_back_when_it_is_probed() -> None:
+    dead = {(None, 1, ""): Rested(None, RestReason.AUTH, NOW + 60),
+            (None, 2, ""): Rested(None, RestReason.FAILURES, NOW + 5)}  # fmt: skip
+    assert nobody(pool({1: [1, 2]}, dead)) == NoKey(5.0, False, True)
+    down = {(1, None, ""): Rested(None, RestReason.UNREACHABLE, NOW + 40)}
+    assert nobody(pool({1: [1, 2]}, {**dead, **down})).wait == 40, "all of it must have ended"
+    overdue = {(1, None, ""): Rested(None, RestReason.UNREACHABLE, NOW - 3)}
+    assert nobody(pool({1: [1, 2]}, overdue)).wait == 0
+
+
+def test_the_outlook_of_a_model_that_is_served_is_now() -> None:
+    limit = {(None, 1, "m"): Rested(NOW + 9, RestReason.RATE_LIMIT)}
+    assert pool({1: [1, 2]}, limit).outlook(model(1), NOW) == NoKey(0.0, False, True)
+    assert pool({1: [1]}, limit).outlook(model(1), NOW) == NoKey(9.0, True, True)
+
+
 def test_a_model_without_any_key_says_so() -> None:
     assert nobody(pool({1: []})) == NoKey(None, False, False)
     assert nobody(pool({})) == NoKey(None, False, False)
@@ -166,8 +148,26 @@ def test_the_pool_is_read_again_when_its_number_has_grown(up: FaultServer) -> No
     assert [x.secret for x in first.keys[supplied.provider.pk]] == supplied.keys
     made.refresh(41)
     assert made.snapshot is first
-    made.refresh(42)
-    assert made.snapshot is not first
+    made.refresh(42 + (1 << 32))
+    assert made.snapshot.keys is not first.keys
+
+
+def test_where_only_rests_have_changed_only_they_are_read(up: FaultServer) -> None:
+    supplied, made = kit.supply(up), Pool()
+    made.refresh(generation())
+    first = made.snapshot
+    Rest.objects.create(provider=supplied.provider, key=supplied.key_row(), reason="auth")
+    bump_rests()
+    made.refresh(generation())
+    assert (None, supplied.key_row().pk, "") in made.snapshot.rests
+    # Others change the pool meanwhile; then all is read, and this says nothing.
+    same = made.snapshot.generation >> 32 == first.generation >> 32
+    assert (made.snapshot.keys is first.keys) is same
+    with CaptureQueriesContext(connection) as asked:
+        made.refresh(made.snapshot.generation + 1)
+    assert len(asked) == 1
+    bump()
+    assert generation() >> 32 > made.snapshot.generation >> 32
 
 
 @pytest.mark.parametrize("broken", ["", "sk-plain", "copied"])
@@ -214,12 +214,20 @@ def test_rests_come_with_the_pool_and_by_the_monotonic_clock(up: FaultServer) ->
         provider=provider, key=limited, model="m", reason="rate_limit",
         until=now + timedelta(seconds=30), created_at=now,
     )  # fmt: skip
-    Rest.objects.create(provider=provider, key=dead, reason="auth", probe_at=now)
+    Rest.objects.create(
+        provider=provider, key=dead, reason="auth", probe_at=now + timedelta(seconds=60)
+    )
+    over = {"provider": provider, "key": limited, "reason": "rate_limit"}
+    Rest.objects.create(**over, model="over", until=now - timedelta(seconds=1))
     rests = load(1).rests
+    assert (None, limited.pk, "over") not in rests
     until = rests[None, limited.pk, "m"].until
     assert until is not None
     assert 25 < until - clock.monotonic() <= 30
-    assert rests[None, dead.pk, ""] == Rested(None, "auth")
+    rested = rests[None, dead.pk, ""]
+    assert (rested.until, rested.reason) == (None, "auth")
+    assert rested.probe is not None
+    assert 55 < rested.probe - clock.monotonic() <= 60
 
 
 def test_a_wall_clock_set_back_does_not_keep_a_key_asleep(up: FaultServer) -> None:

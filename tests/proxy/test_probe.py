@@ -16,6 +16,7 @@ from bsod.lib.terms import Blame, RestReason
 from proxy import probe
 from proxy.models import ProviderKey
 from proxy.probe import Finding
+from proxy.providers.base import Listed
 from tests import kit
 from tests.kit import Supply
 from tests.upstream import (
@@ -69,7 +70,7 @@ def test_a_list_is_asked_for_with_the_key_and_read(
 ) -> None:
     canned.get(f"{URL}/models", json={"data": [{"id": "a"}, {"id": "models/b"}]})
     supplied, key = far(up)
-    assert probe.list_models(key) == Finding(NOBODY, "answers", ["a", "models/b"])
+    assert probe.list_models(key) == Finding(NOBODY, "answers", [Listed("a"), Listed("models/b")])
     sent = canned.calls[0].request.headers
     assert sent["authorization"] == f"Bearer {supplied.keys[0]}"
     assert "Cookie" not in sent

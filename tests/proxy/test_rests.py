@@ -1,5 +1,7 @@
 """What failures teach the pool: who rests, for how long, and whose fault nothing was."""
 
+import threading
+import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -10,6 +12,7 @@ from django.db import connection, transaction
 from bsod.lib import clock
 from bsod.lib.terms import Blame, RestReason
 from proxy import rests
+from proxy.failures import backoff
 from proxy.models import PoolState, Provider, ProviderKey, Rest
 from tests import kit
 from tests.kit import Supply
@@ -98,6 +101,26 @@ def test_ten_calls_refused_at_once_are_one_lesson(up: FaultServer) -> None:
     until = the_rest(supplied).until
     assert until is not None
     assert until <= now + 6 * SECOND
+
+
+def test_a_refusal_that_was_on_its_way_does_not_end_a_limit_sooner(up: FaultServer) -> None:
+    supplied, now = kit.supply(up), clock.now()
+    teach(supplied, Blame.RATE_LIMIT, wait=60, now=now)
+    teach(supplied, Blame.RATE_LIMIT, wait=2, now=now + SECOND)
+    assert the_rest(supplied).until == now + 60 * SECOND
+    teach(supplied, Blame.RATE_LIMIT, wait=90, now=now + 2 * SECOND)
+    assert the_rest(supplied).until == now + 92 * SECOND
+
+
+def test_a_limit_of_a_call_without_a_model_does_not_end_what_a_probe_must(up: FaultServer) -> None:
+    supplied = kit.supply(up)
+    teach(supplied, Blame.AUTH)
+    teach(supplied, Blame.RATE_LIMIT, model="")
+    assert (resting(supplied), the_rest(supplied).until) == ([("auth", "")], None)
+    other = kit.supply(up)
+    teach(other, Blame.RATE_LIMIT, model="")
+    teach(other, Blame.AUTH)
+    assert (resting(other), the_rest(other).until) == ([("auth", "")], None)
 
 
 def test_each_model_has_a_limit_of_its_own(up: FaultServer) -> None:
@@ -212,6 +235,25 @@ def test_a_suspect_providers_keys_rest_after_five_refusals_like_any_failure(
     assert resting(supplied, 3) == [("failures", "")]
 
 
+def test_two_processes_never_rest_each_others_last_live_key(up: FaultServer) -> None:
+    """Both keys have failed often enough; whoever comes second sees what the first has done."""
+    supplied = kit.supply(up, keys=2)
+    ProviderKey.objects.filter(provider=supplied.provider).update(failures=9)
+    taught = threading.Event()
+
+    def other() -> None:
+        taught.wait(5)
+        teach(supplied, Blame.FAILURE, key=1)
+
+    with kit.beside(other), transaction.atomic(), connection.cursor() as cursor:
+        row = supplied.key_row()
+        attempt = Attempt(supplied.provider.pk, row.pk, "m", Blame.FAILURE)
+        rests.learn(cursor, [attempt], clock.now())
+        taught.set()
+        time.sleep(0.1)  # long enough for the other one to look, were he not to wait
+    assert (resting(supplied, 0), resting(supplied, 1)) == ([("failures", "")], [])
+
+
 def test_refusals_elsewhere_make_nobody_suspect(up: FaultServer) -> None:
     one, two = kit.supply(up, keys=3), kit.supply(up)
     for number in range(3):
@@ -280,8 +322,8 @@ def test_probes_that_fail_are_put_off_by_doubling(
 def test_the_first_probe_of_production_is_after_five_seconds_or_a_minute() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(settings, "FIRST_PROBE", 5.0)
-        assert rests.backoff(RestReason.FAILURES) == (5.0, 3600.0)
-        assert rests.backoff(RestReason.AUTH) == (60.0, 86_400.0)
+        assert backoff(RestReason.FAILURES) == (5.0, 3600.0)
+        assert backoff(RestReason.AUTH) == (60.0, 86_400.0)
 
 
 def test_the_end_of_a_rest_forgets_its_failures(up: FaultServer) -> None:

@@ -16,7 +16,7 @@ from django.core.management.base import BaseCommand
 from django.db import Error, connection
 
 from bsod.lib import clock
-from proxy import objects, service
+from proxy import objects, service, stats
 from proxy.gateway import jobs
 from quotas import outcomes
 from quotas.processes import Watch, close_expired
@@ -45,6 +45,7 @@ def chores() -> list[Chore]:
         Chore("expired jobs", 60.0, jobs.drop_expired),
         Chore("expired objects", 600.0, objects.purge_expired),
         Chore("expired outcomes", 600.0, outcomes.purge_expired),
+        Chore("old statistics", 600.0, stats.purge),
     ]
 
 

@@ -20,6 +20,7 @@ from tests.upstream import (
 ALLOWED = {
     "host", "content-length", "content-type", "authorization", "user-agent", "accept-encoding",
     "accept", "openai-beta", "x-stainless-helper-method", "accept-language", "range",
+    "x-client-request-id",
 }  # fmt: skip
 OURS = {
     "content-type", "content-length", "transfer-encoding", "cache-control", "x-accel-buffering",
@@ -60,6 +61,7 @@ def test_a_provider_sees_its_own_key_and_an_allow_list_of_headers_only(
     assert len(names) == len(set(names))
     assert seen.header("authorization") == f"Bearer {supplied.keys[0]}"
     assert seen.header("accept-encoding") == "identity"
+    assert seen.header("x-client-request-id") == reply.header("x-request-id")
     assert seen.header("host") == f"127.0.0.1:{up.port}"
     assert {name: seen.header(name) for name in passed} == passed
     for word in (b"theirs", b"1.2.3.4", alice.secret.encode(), alice.account.username.encode()):

@@ -10,8 +10,10 @@ import pytest
 
 from bsod.lib.terms import Blame, ObjectKind, Service, Shape
 from proxy.providers.base import Adapter, Asked, Listed, Malformed
+from proxy.providers.bridging.adapter import Bridged
 from proxy.providers.registry import ADAPTERS, KNOWN
 from tests.proxy.providers.talk import asked, chunk, event, final, named, said, usage
+from tests.upstream.anthropic import events, message, text
 
 pytestmark = pytest.mark.once
 
@@ -19,8 +21,8 @@ SECRET = "sk-secret-of-this-test"
 adapters = pytest.mark.parametrize("adapter", ADAPTERS.values(), ids=list(ADAPTERS))
 # A path, a body, a whole answer and a stream of each shape; all answers name the model and an id.
 ANSWER = {"id": "x_1", "model": "up-1"}
-CHOICES = {**ANSWER, "choices": [{"index": 0, "text": "Hi", "message": {"content": "Hi"},
-                                  "finish_reason": "stop"}]}  # fmt: skip
+CHOICES = {**ANSWER, "choices": [{"index": 0, "text": "Hi", "finish_reason": "stop",
+                                  "message": {"role": "assistant", "content": "Hi"}}]}  # fmt: skip
 OUTPUT = {**ANSWER, "object": "response", "status": "completed", "output": []}
 ENDED = [named("response.completed", {"type": "response.completed", "response": OUTPUT})]
 SHAPES: dict[Shape, tuple[str, dict[str, Any], dict[str, Any], list[bytes]]] = {
@@ -49,7 +51,21 @@ SHAPES: dict[Shape, tuple[str, dict[str, Any], dict[str, Any], list[bytes]]] = {
     Shape.OBJECT: ("threads", {}, ANSWER, []),
     Shape.CONTENT: ("files/file-1/content", {}, {"any": "bytes"}, []),
 }  # fmt: skip
-SERVED = {"local": (Shape.CHAT, Shape.COMPLETION)}
+# What is asked and answered in OpenAI's own shape; where it is not named, that is everything.
+SERVED = {
+    "local": (Shape.CHAT, Shape.COMPLETION),
+    "gemini": (Shape.CHAT,),
+    "perplexity": (Shape.CHAT,),
+    "anthropic": (),
+}
+# Who speaks a shape of its own: where it is asked, the header of its key, what it answers.
+NATIVE: dict[str, tuple[str, str, list[bytes], dict[str, Any]]] = {
+    "anthropic": ("/messages", "x-api-key", events(text("Hi"), model="up-1"),
+                  message(text("Hi"), model="up-1")),
+}  # fmt: skip
+_alike = [kind for kind in ADAPTERS if kind not in NATIVE]
+shaped = pytest.mark.parametrize("adapter", [ADAPTERS[kind] for kind in _alike], ids=_alike)
+natives = pytest.mark.parametrize("kind", NATIVE)
 # An answer to these that is no stream goes on as what it is.
 JSON_INSTEAD = (Shape.RUN, Shape.IMAGE, Shape.TRANSCRIPTION, Shape.SPEECH)
 
@@ -78,7 +94,8 @@ def test_the_registry_knows_it_by_its_own_name(adapter: Adapter) -> None:
 @adapters
 def test_it_is_pure(adapter: Adapter) -> None:
     """No ORM, no socket, nothing that waits: what it imports shows it."""
-    for kind in type(adapter).__mro__[:-1]:
+    inner = adapter.inner if isinstance(adapter, Bridged) else adapter
+    for kind in (*type(adapter).__mro__[:-1], *type(inner).__mro__[:-1]):
         tree = ast.parse(inspect.getsource(sys.modules[kind.__module__]))
         names = {
             name
@@ -95,7 +112,7 @@ def test_it_is_pure(adapter: Adapter) -> None:
         assert not [name for name in names if name.split(".")[0] in forbidden]
 
 
-@adapters
+@shaped
 def test_a_call_becomes_one_request_with_the_key_in_a_header(adapter: Adapter) -> None:
     out = adapter.prepare(asked(stream=False, upstream_model="up-1"), SECRET)
     assert (out.method, out.target) == ("POST", "/chat/completions")
@@ -127,7 +144,7 @@ def test_the_callers_own_body_is_not_changed(adapter: Adapter) -> None:
     assert json.dumps(body) == before
 
 
-@adapters
+@shaped
 def test_exactly_one_output_limit_is_sent_and_none_where_there_is_none(adapter: Adapter) -> None:
     names = ("max_tokens", "max_completion_tokens", "max_output_tokens")
     limited = body_of(adapter, asked(limit=77))
@@ -136,7 +153,7 @@ def test_exactly_one_output_limit_is_sent_and_none_where_there_is_none(adapter: 
     assert not [name for name in names if name in unlimited]
 
 
-@adapters
+@shaped
 def test_a_stream_asks_for_usage_unless_told_not_to(adapter: Adapter) -> None:
     options = {"include_usage": False}
     body = {"messages": [{"role": "user", "content": "Hi"}], "stream": True}
@@ -148,14 +165,16 @@ def test_a_stream_asks_for_usage_unless_told_not_to(adapter: Adapter) -> None:
     assert body_of(adapter, asked(body={**body, "stream_options": None}))["stream_options"]
 
 
-@adapters
+@shaped
 def test_who_the_client_is_becomes_an_opaque_hash(adapter: Adapter) -> None:
     body = {"messages": [{"role": "user", "content": "Hi"}], "user": "alice@example.com"}
-    assert body_of(adapter, asked(body=body))["user"] == "an-opaque-hash"
+    told = body_of(adapter, asked(body=body)).get("user")
+    # Who knows no such field is told nobody at all.
+    assert told == (None if adapter.kind == "gemini" else "an-opaque-hash")
     assert "user" not in body_of(adapter, asked())
 
 
-@adapters
+@shaped
 def test_forwarded_headers_go_along_and_never_replace_the_key(adapter: Adapter) -> None:
     headers = (("openai-beta", "assistants=v2"), ("authorization", "Bearer mine"))
     out = adapter.prepare(asked(headers=headers), SECRET)
@@ -163,7 +182,7 @@ def test_forwarded_headers_go_along_and_never_replace_the_key(adapter: Adapter) 
     assert out.headers["authorization"] == f"Bearer {SECRET}"
 
 
-@adapters
+@shaped
 def test_a_stream_is_read_to_its_end(adapter: Adapter) -> None:
     reader = adapter.stream_reader(asked(wants_usage=True))
     out = b"".join(
@@ -176,14 +195,50 @@ def test_a_stream_is_read_to_its_end(adapter: Adapter) -> None:
     assert said(reader.finish(None))[-1] == "[DONE]"
 
 
-@adapters
+@shaped
 def test_a_whole_answer_is_read(adapter: Adapter) -> None:
     reader = adapter.whole_reader(asked(stream=False, upstream_model="up-1"))
     message = {"role": "assistant", "content": "Hi"}
-    reply = {"model": "up-1", "choices": [{"index": 0, "message": message}], "usage": usage()}
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    reply = {"model": "up-1", "choices": [choice], "usage": usage()}
     reader.whole(json.dumps(reply).encode())
     assert reader.complete
-    assert json.loads(reader.finish(None)) == {**reply, "model": "m"}
+    shown = json.loads(reader.finish(None))
+    assert shown == {**shown, **reply, "model": "m"}
+
+
+@natives
+def test_a_shape_of_its_own_is_asked_with_the_key_in_its_own_header(kind: str) -> None:
+    target, header, _, _ = NATIVE[kind]
+    call = asked(upstream_model="up-1", headers=((header, "mine"), ("authorization", "mine")))
+    out = ADAPTERS[kind].prepare(call, SECRET)
+    assert (out.method, out.target) == ("POST", target)
+    assert [name for name, value in out.headers.items() if SECRET in value] == [header]
+    assert "mine" not in out.headers.values()
+    assert (out.headers["accept-encoding"], out.headers["content-type"]) == (
+        "identity", "application/json",
+    )  # fmt: skip
+    assert isinstance(out.body, bytes)
+    assert SECRET.encode() not in out.body
+    assert json.loads(out.body)["model"] == "up-1"
+
+
+@natives
+def test_a_shape_of_its_own_is_read_as_a_chat(kind: str) -> None:
+    _, _, frames, reply = NATIVE[kind]
+    reader = ADAPTERS[kind].stream_reader(asked(upstream_model="up-1", wants_usage=True))
+    chunks = said(b"".join(map(reader.feed, frames)))
+    assert "".join(part["choices"][0]["delta"].get("content") or "" for part in chunks) == "Hi"
+    assert {part["model"] for part in chunks} == {"m"}
+    assert (reader.complete, reader.done) == (True, True)
+    assert reader.usage is not None
+    assert said(reader.finish(None))[-1] == "[DONE]"
+    whole = ADAPTERS[kind].whole_reader(asked(upstream_model="up-1", stream=False))
+    whole.whole(json.dumps(reply).encode())
+    shown = json.loads(whole.finish(None))
+    assert (shown["model"], shown["choices"][0]["message"]["content"]) == ("m", "Hi")
+    assert whole.complete
+    assert whole.usage is not None
 
 
 @adapters
@@ -208,8 +263,11 @@ def test_every_refusal_has_somebody_to_blame(adapter: Adapter, status: int, head
 @adapters
 def test_a_model_list_is_asked_for_and_read(adapter: Adapter) -> None:
     out = adapter.list_models(SECRET)
-    assert (out.method, out.target, out.body) == ("GET", "/models", b"")
-    assert SECRET in out.headers["authorization"]
+    assert SECRET in "".join(out.headers.values())
+    assert SECRET not in out.target + repr(out)
+    if adapter.kind == "perplexity":
+        return  # it has no list
+    assert (out.method, out.target.partition("?")[0], out.body) == ("GET", "/models", b"")
     rows = [{"id": "a"}, {"id": "models/b"}, {"id": ""}, {"id": 5}, {}, "x", {"id": "x" * 257}]
     assert [model.id for model in adapter.catalog({"data": rows})] == ["a", "models/b"]
     assert adapter.catalog([{"id": "a"}]) == [Listed("a")]
@@ -249,11 +307,12 @@ def test_a_whole_answer_of_any_shape_is_read(adapter: Adapter) -> None:
         assert not reader.complete
         reader.whole(json.dumps(SHAPES[shape][2]).encode())
         assert reader.complete
-        assert (reader.usage, reader.found, reader.tier) == (None, [], None)
-        expected = SHAPES[shape][2]
-        assert json.loads(reader.finish(None)) == (
-            {**expected, "model": "m"} if "model" in expected else expected
-        )
+        assert (reader.usage, reader.found) == (None, [])
+        assert reader.tier in (None, "default")
+        expected, shown = SHAPES[shape][2], json.loads(reader.finish(None))
+        named = {"model": "m"} if "model" in expected else {}
+        assert shown == {**shown, **expected, **named}
+        assert adapter.kind in SERVED or len(shown) == len(expected)
 
 
 @adapters
@@ -283,7 +342,7 @@ def test_what_an_answer_has_made_is_found(adapter: Adapter) -> None:
 NOTHING_MADE = (Shape.EMBEDDING, Shape.MODERATION, Shape.IMAGE, Shape.GRADER)
 
 
-@adapters
+@shaped
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_chat_is_the_callers_only_if_it_is_stored(adapter: Adapter, stream: bool) -> None:
     for store in (True, False, None):
@@ -307,6 +366,10 @@ def test_a_chat_is_the_callers_only_if_it_is_stored(adapter: Adapter, stream: bo
                     Service.IMAGE_VARIATIONS}),
         ("compatible", set()),
         ("local", set(Service) - {Service.CHAT, Service.COMPLETIONS}),
+        ("gemini", set(Service) - {Service.CHAT, Service.EMBEDDINGS, Service.IMAGES,
+                                   Service.VIDEOS}),
+        ("perplexity", set(Service) - {Service.CHAT}),
+        ("anthropic", set(Service) - {Service.CHAT}),
     ],
 )  # fmt: skip
 def test_what_each_kind_serves(kind: str, lacking: set[Service]) -> None:

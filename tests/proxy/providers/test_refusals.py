@@ -21,6 +21,10 @@ def body(message: str = "no", **more: Any) -> bytes:
 
 
 GEMINI = "You exceeded your current quota, please check your plan and billing details."
+GROQ = (
+    "Rate limit reached for model `m` on tokens per day (TPD): Limit 100000, Used 97050. "
+    "Please try again in 9m38.016s. Need more? Upgrade at https://example.com/settings/billing"
+)
 RETRY = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "34.5s"}
 
 
@@ -38,9 +42,19 @@ RETRY = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "34.
         (429, {"retry-after": "30"}, body(GEMINI), Blame.RATE_LIMIT, 30),
         (429, {}, b"[" + body(GEMINI, details=[{}, RETRY]) + b"]", Blame.RATE_LIMIT, 34.5),
         (429, {}, body(details=[{"retryDelay": "soon"}, 5]), Blame.RATE_LIMIT, None),
+        (429, {}, body(GROQ), Blame.RATE_LIMIT, 578.016),
+        (429, {"retry-after": "9"}, body(GROQ), Blame.RATE_LIMIT, 9),
+        (429, {}, body("Rate limit reached. See your billing page"), Blame.RATE_LIMIT, None),
+        (429, {}, body("Limit of requests per day (RPD): 50"), Blame.RATE_LIMIT, 86_400),
+        (429, {"retry-after": "9"}, body("Limit of 50 requests per day"), Blame.RATE_LIMIT, 9),
         (401, {}, body(), Blame.AUTH, None),
         (402, {}, body(), Blame.BILLING, None),
         (403, {}, body("region"), Blame.BILLING, None),
+        (403, {}, body("Your account was flagged"), Blame.BILLING, None),
+        (403, {}, body("Your chosen model requires moderation and your input was flagged"),
+         Blame.CLIENT, None),
+        (403, {}, body(code="content_policy_violation"), Blame.CLIENT, None),
+        (403, {}, body("Project `p` does not have access to model `m`"), Blame.CLIENT, None),
         (400, {}, body(), Blame.CLIENT, None),
         (404, {}, b"", Blame.CLIENT, None),
         (413, {}, body(), Blame.CLIENT, None),
@@ -122,6 +136,25 @@ def test_what_an_error_body_says(
 )
 def test_how_long_to_wait(headers: dict[str, str], seconds: float | None) -> None:
     assert wait_of(headers) == seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("Please try again in 20s.", 20),
+        ("Please try again in 120ms.", 0.12),
+        ("Please try again in 6m0s. Visit", 360),
+        ("please retry in 34.07s", 34.07),
+        ("Try again in 1h2m3s", 3723),
+        ("Try again in 7m", 420),
+        ("Try again in 5 minutes", None),
+        ("Try again in a moment", None),
+        ("Try again in 999h", 86_400),
+    ],
+)
+def test_a_wait_in_words_is_understood(text: str, seconds: float | None) -> None:
+    found = error_of(body(text)).wait
+    assert found == (None if seconds is None else pytest.approx(seconds))
 
 
 def test_a_date_to_wait_for_is_seconds_from_now() -> None:

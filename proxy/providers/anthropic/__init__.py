@@ -1,0 +1,1 @@
+"""Anthropic, by its own messages API: chats go out as messages, messages come back as chats."""
