@@ -145,12 +145,14 @@ def test_factors_move_to_a_new_vault_key() -> None:
         reseal()
 
 
+@pytest.mark.once  # not about the database
 @pytest.mark.parametrize(
     "sent",
     ["", "{", "[]", "1", "null", '"x"', "{}", '{"id": 1, "response": []}',
      '{"id":"AA","rawId":"AA","type":"public-key","response":{"userHandle":null}}',
      '{"id":"AA","rawId":"AA","type":"public-key","response":{"clientDataJSON":"AA",'
-     '"authenticatorData":"AA","signature":"AA","userHandle":"AA"}}', "[" * 50_000, '"' + "x" * 200_000 + '"'],
+     '"authenticatorData":"AA","signature":"AA","userHandle":"AA"}}',
+     "[" * 50_000, '"' + "x" * 200_000 + '"'],
     ids=range(12),
 )  # fmt: skip
 def test_what_is_no_passkey_is_a_wrong_one_and_no_fault_of_ours(
@@ -160,6 +162,7 @@ def test_what_is_no_passkey_is_a_wrong_one_and_no_fault_of_ours(
     assert not NewPasskey({"credential": sent}, user=member()).is_valid()
 
 
+@pytest.mark.once  # not about the database
 def test_a_forged_passkey_gets_nobody_in(visitor: Visitor) -> None:
     answer = visitor.post(
         "/login/passkey/", found_on="/login/", credential='{"id":"AA","response":{}}'

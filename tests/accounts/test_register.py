@@ -104,6 +104,7 @@ def test_nobody_makes_himself_more_than_a_guest(visitor: Visitor) -> None:
     assert dora.terms_accepted_at is None
 
 
+@pytest.mark.once  # not about the database
 @pytest.mark.parametrize(
     "name",
     ["ab", "a" * 65, "a b", "a@b.example", "-ab", "ab-", "a\0b", "a\u202eb", "Admin", "ＡＤＭＩＮ",

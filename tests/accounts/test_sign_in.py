@@ -88,6 +88,7 @@ def test_a_name_that_looks_like_anothers_mail_takes_nothing_from_him() -> None:
     assert found == bob
 
 
+@pytest.mark.once  # not about the database
 @pytest.mark.parametrize(
     "target",
     ["//evil.example", "https://evil.example", "https:evil.example", "\\evil.example", "/\\evil",
@@ -104,6 +105,7 @@ def test_whoever_is_in_already_goes_on_and_only_to_paths_of_ours(visitor: Visito
     assert visitor.get(f"/login/?next={visitor.url}/usage/").headers["Location"] == "/"
 
 
+@pytest.mark.once  # not about the database
 def test_a_sixth_try_at_one_name_waits_however_it_is_spelt(site: Site, visitor: Visitor) -> None:
     bob = member("bob")
     spelt = bob.username.replace("b", "ｂ")
@@ -121,6 +123,7 @@ def test_a_sixth_try_at_one_name_waits_however_it_is_spelt(site: Site, visitor: 
     assert script.json()["error"]["code"] == "rate_limit_exceeded"
 
 
+@pytest.mark.once  # not about the database
 def test_many_names_from_one_address_wait_too(visitor: Visitor) -> None:
     statuses = [visitor.enter(kit.unique("guess"), "").status_code for _ in range(21)]
     # The minute may turn once while we count.
@@ -128,9 +131,7 @@ def test_many_names_from_one_address_wait_too(visitor: Visitor) -> None:
     assert statuses[:5] == [200] * 5
 
 
-def test_a_ban_is_told_after_the_password_and_to_nobody_else(
-    site: Site, visitor: Visitor
-) -> None:
+def test_a_ban_is_told_after_the_password_and_to_nobody_else(site: Site, visitor: Visitor) -> None:
     bob = member("bob")
     sitting = Visitor(site).sit(bob)
     assert sitting.signed_in

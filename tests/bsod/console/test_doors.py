@@ -13,6 +13,7 @@ from tests import kit
 from tests.accounts.door import Visitor, member
 from tests.kit import Site
 
+pytestmark = pytest.mark.once  # about requests and counters, not about the database
 # Pages that take no form.
 SHOWN = {"account", "account_email_verification_sent", "account_gone", "account_inactive",
          "account_name_free", "account_reset_password_done",
