@@ -16,13 +16,13 @@ from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
+from bsod import poolview
 from bsod.api import AlwaysJson
 from bsod.lib import clock
 from proxy import showing
-from proxy.catalogue import ModelInfo
+from proxy.catalogue import Catalogue, ModelInfo
 from proxy.gateway.models import Page, matches, page
-from proxy.models import PoolState
-from proxy.pool import Pool, Snapshot, retry_after
+from proxy.pool import Snapshot, retry_after
 from proxy.showing import Look, State
 
 SECONDS = 5.0  # for which a page that was made is shown
@@ -47,7 +47,8 @@ class Pages:
     """The page as it was made last. One thread makes it anew, the others wait for that."""
 
     def __init__(self, seconds: float) -> None:
-        self._seconds, self._pool, self._lock = seconds, Pool(), threading.Lock()
+        self._seconds, self._lock = seconds, threading.Lock()
+        self._shown: Catalogue | None = None
         self._heads: Mapping[str, bytes] = {}
         self._page, self._until = page(b""), 0.0
 
@@ -59,11 +60,10 @@ class Pages:
             return self._page
 
     def _refreshed(self) -> Snapshot:
-        known = self._pool.snapshot.catalogue
-        self._pool.refresh(PoolState.objects.values_list("generation", flat=True).get(id=1))
-        if self._pool.snapshot.catalogue is not known:
-            self._heads = showing.heads(self._pool.snapshot)
-        return self._pool.snapshot
+        snapshot = poolview.current()
+        if snapshot.catalogue is not self._shown:
+            self._shown, self._heads = snapshot.catalogue, showing.heads(snapshot)
+        return snapshot
 
 
 _pages = Pages(SECONDS)

@@ -18,15 +18,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from bsod import scrape, standing, statuspage
+from bsod import poolview, scrape, standing, statuspage
 from bsod.api import AlwaysJson
 from bsod.lib import clock
 from proxy import figures, stats
 from proxy.errors import ApiError, Code, invalid
 from proxy.figures import WINDOWS
 from proxy.histogram import BOUNDS, BUCKETS
-from proxy.models import PoolState
-from proxy.pool import Pool, Snapshot
 
 SECONDS = 5.0  # for which an answer that was made is given
 USUAL = "24h"
@@ -49,15 +47,6 @@ class Fresh(Generic[Made]):
                 made = self._make(*of)
                 self._made[of] = clock.monotonic() + SECONDS, made
             return made
-
-
-_pool = Pool()
-
-
-def _snapshot() -> Snapshot:
-    """The pool, as the database has it."""
-    _pool.refresh(PoolState.objects.values_list("generation", flat=True).get(id=1))
-    return _pool.snapshot
 
 
 def _standing() -> standing.Standing:
@@ -146,7 +135,7 @@ def _page(window: str, language: str) -> str:
     return statuspage.page(standings.get(), window, language, clock.now())
 
 
-snapshots, standings, pages = Fresh(_snapshot), Fresh(_standing), Fresh(_page)
+snapshots, standings, pages = Fresh(poolview.current), Fresh(_standing), Fresh(_page)
 statuses, counters, healths, texts = Fresh(_status), Fresh(_raw), Fresh(_health), Fresh(_metrics)
 
 

@@ -208,7 +208,9 @@ def _place(call: Call, pool: Pool, binding: Binding | None) -> ModelInfo:
     catalogue, service, name = pool.snapshot.catalogue, call.route.service, call.model
     assert service, "only a provider's routes are placed"
     listed = catalogue.listed(name) if name and model_grammar(name) else None
-    if listed and any(offer.provider in pool.snapshot.serving(service) for offer in listed.offers):
+    serving = set(pool.snapshot.serving(service))
+    # Where nobody who has the model serves this, nobody else knows the model either.
+    if listed and (not binding or any(offer.provider in serving for offer in listed.offers)):
         return listed
     if binding:
         return ModelInfo("", Traits(), (OfferInfo(binding.provider, name),))

@@ -18,7 +18,7 @@ from bsod import settings
 
 ROOT = Path(__file__).resolve().parents[2]
 VARIABLE = re.compile(r"\$\{([A-Z_]+)(?::([?-])([^}]*))?\}")
-READ = re.compile(r'\b(?:env(?:_int|_float|_flag|word|_list)?|_secret)\(\s*"([A-Z_]+)"')
+READ = re.compile(r'\b(?:env(?:_int|_float|_flag|_word|_list)?|_secret)\(\s*"([A-Z_]+)"')
 OURS = ("gateway", "worker", "migrate")
 
 pytestmark = pytest.mark.once
