@@ -31,6 +31,11 @@ from accounts.models import Account
 log = logging.getLogger("bsod.accounts")
 RESERVED = {"admin", "administrator", "root", "system", "support", "bsod", "console", "anonymous"}
 _WRONG = _("Wrong name or password.")
+_AGAIN = {
+    "reauthenticate": _("Use the password"),
+    "mfa_reauthenticate": _("Use a code"),
+    "mfa_reauthenticate:webauthn": _("Use a passkey"),
+}
 _NAME = re.compile(r"\w[\w.+-]{1,62}\w")
 
 
@@ -89,6 +94,10 @@ class Adapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth has no ty
         response: HttpResponse = super().post_login(request, user, **more)
         bring(user, response)
         return response
+
+    def get_reauthentication_methods(self, user: Any) -> list[dict[str, Any]]:
+        ways: list[dict[str, Any]] = super().get_reauthentication_methods(user)
+        return [{**way, "description": _AGAIN.get(way["id"], way["description"])} for way in ways]
 
     def get_password_change_redirect_url(self, request: HttpRequest) -> str:
         return reverse("account")

@@ -1,22 +1,21 @@
 """The catalogue as the console shows it: who offers which model, and which of them answer now.
 
-`snapshot` is the one place it comes from; what it reads is kept until the pool's generation grows,
-and which rests still hold is looked at again after a few seconds. Secrets are never read here.
+`snapshot` is the one place it comes from: what `proxy/showing.py` says of the pool, kept for a few
+seconds. Secrets are never read here.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from functools import lru_cache
 from typing import NamedTuple
 
+from bsod import poolview
 from bsod.lib import clock
-from bsod.lib.terms import RestReason
-from proxy.models import Model, Offer, PoolState, Provider, ProviderKey, Rest
+from proxy.catalogue import ModelInfo
+from proxy.pool import Snapshot
+from proxy.showing import Look, endpoints
 
 FRESH = 5.0  # seconds a reading is shown for
-DIED = "all api keys died"
-LIMITED = "rate limited by the provider"
 
 
 class Listed(NamedTuple):
@@ -34,6 +33,10 @@ class Listed(NamedTuple):
     """Why it does not answer; "": it does."""
     returns: datetime | None
     """When it is expected back, where that is known."""
+    paths: tuple[str, ...] = ()
+    """Where it can be asked for something."""
+    shutdown: date | None = None
+    """The day from which it is not served any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,32 +68,26 @@ class Reading:
 _TITLES = {"openai": "OpenAI"}
 
 
-class _Rows(NamedTuple):
-    """The pool's tables, as they are at one generation."""
-
-    slugs: Mapping[int, str]
-    keys: Mapping[int, list[int]]
-    models: Mapping[int, tuple[str, str, str, int | None, int, int, int]]
-    offers: list[tuple[int, int]]
-    rests: Mapping[tuple[int | None, int | None, str], tuple[datetime | None, str]]
-
-
 def snapshot() -> Reading:
-    """One small statement, more only when the pool has changed."""
-    state = PoolState.objects.filter(id=1).values_list("generation", flat=True).first()
-    return _reading(state or 0, int(clock.monotonic() / FRESH))
+    return _reading(poolview.current().generation, int(clock.monotonic() / FRESH))
 
 
 @lru_cache(maxsize=2)
-def _reading(generation: int, _moment: int) -> Reading:
-    rows, now = _rows(generation), clock.now()
-    shelves: dict[int, list[Listed]] = {provider: [] for provider in rows.slugs}
-    for model, provider in rows.offers:
-        what = rows.models[model]
-        why, until = _why_not(rows, provider, what[0], now)
-        shelves[provider].append(Listed(what[0], rows.slugs[provider], *what[1:], why, until))
+def _reading(_generation: int, _moment: int) -> Reading:
+    pool, now, ticks = poolview.current(), clock.now(), clock.monotonic()
+    look = Look(pool, ticks, now.date())
+    shelves: dict[int, list[Listed]] = {provider: [] for provider in pool.slugs}
+    for _name, model in sorted(pool.catalogue.models.items()):
+        paths = tuple(endpoints(pool, model))
+        for provider in {offer.provider for offer in model.offers}:
+            state = look.model(model, provider)
+            back = None if state.back is None else now + timedelta(seconds=state.back - ticks)
+            row = _row(pool, model, provider)
+            shelves[provider].append(
+                row._replace(reason=state.reason or "", returns=back, paths=paths)
+            )
     made = [
-        Shelf(rows.slugs[provider], tuple(listed), sum(not row.reason for row in listed))
+        Shelf(pool.slugs[provider], tuple(listed), sum(not row.reason for row in listed))
         for provider, listed in shelves.items()
     ]
     made.sort(key=lambda shelf: (-len(shelf.rows), shelf.slug))
@@ -99,41 +96,9 @@ def _reading(generation: int, _moment: int) -> Reading:
     return Reading(tuple(made), frozenset(row.name for row in every), up)
 
 
-def _why_not(rows: _Rows, provider: int, model: str, now: datetime) -> tuple[str, datetime | None]:
-    """The reason a provider does not serve a model now, and when it may again."""
-    found = []
-    for key in rows.keys.get(provider, ()):
-        scopes = ((provider, None, ""), (None, key, ""), (None, key, model))
-        rests = [rows.rests[scope] for scope in scopes if scope in rows.rests]
-        holding = [rest for rest in rests if rest[0] is None or rest[0] > now]
-        if not holding:
-            return "", None
-        found += holding
-    ends = [until for until, _reason in found if until]
-    if found and all(reason == RestReason.RATE_LIMIT for _until, reason in found):
-        return LIMITED, min(ends)
-    return DIED, min(ends, default=None)
-
-
-@lru_cache(maxsize=1)
-def _rows(_generation: int) -> _Rows:
-    slugs = dict(Provider.objects.filter(deleted_at=None).values_list("pk", "slug"))
-    keys: dict[int, list[int]] = {}
-    live = ProviderKey.objects.filter(deleted_at=None).order_by("pk")
-    for key, provider in live.values_list("pk", "provider_id"):
-        keys.setdefault(provider, []).append(key)
-    models = {
-        row[0]: row[1:]
-        for row in Model.objects.values_list(
-            "pk", "name", "modality", "tier", "context_window", "credits_per_1k_input",
-            "credits_per_1k_output", "credits_per_call",
-        )
-    }  # fmt: skip
-    offers = Offer.objects.filter(gone_at=None, provider__deleted_at=None).order_by("model__name")
-    rests: dict[tuple[int | None, int | None, str], tuple[datetime | None, str]] = {
-        (None, key, model) if key else (provider, None, ""): (until, reason)
-        for provider, key, model, until, reason in Rest.objects.values_list(
-            "provider_id", "key_id", "model", "until", "reason"
-        )
-    }
-    return _Rows(slugs, keys, models, list(offers.values_list("model_id", "provider_id")), rests)
+def _row(pool: Snapshot, model: ModelInfo, provider: int) -> Listed:
+    traits = model.traits
+    return Listed(
+        model.name, pool.slugs[provider], traits.modality, traits.tier, traits.context,
+        traits.price_in, traits.price_out, traits.per_call, "", None, (), model.shutdown,
+    )  # fmt: skip

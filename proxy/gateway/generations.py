@@ -21,8 +21,12 @@ from quotas.models import USER, Balance, Entry
 async def generation(asking: Asking) -> tuple[int, Any]:
     """One entry. ApiError 404."""
     assert asking.account is not None, "the route needs a key"
-    account, id_ = asking.account, asking.params["request_id"]
-    found = await ask(lambda: _found(account, id_))
+    return 200, await receipt(asking.account, asking.params["request_id"])
+
+
+async def receipt(account: int, id_: str) -> dict[str, Any]:
+    """What one call of an account has cost. ApiError 404."""
+    found: dict[str, Any] | None = await ask(lambda: _found(account, id_))
     if found is None:
         raise ApiError(
             Code.NOT_FOUND,
@@ -30,7 +34,7 @@ async def generation(asking: Asking) -> tuple[int, Any]:
             "refused, leave no entry.",
             param="request_id",
         )
-    return 200, found
+    return found
 
 
 def _found(account: int, id_: str) -> dict[str, Any] | None:

@@ -4,17 +4,21 @@ import { $, el, follow, say, toEnd } from "./dom.js";
 import { chip, Files } from "./files.js";
 import { t } from "./words.js";
 
+const AFTER = 3000; // ms
+
 // A turn: { text, files, answers: [of the first model, of the second] }.
 export class Chat {
   turns = [];
   comparing = false;
+  ended = -Infinity;
 
   // app: { models(), parameters(), endpoint(model), pick(), refreshed(when) }
   constructor(app) {
     this.app = app;
     this.files = new Files();
     this.place = $("talk");
-    follow(this.place, () => this.busy);
+    // What an answer ends with, its receipt or a refusal, comes a moment after it.
+    follow(this.place, () => this.busy || performance.now() - this.ended < AFTER);
     const prompt = $("prompt");
     $("composer").addEventListener("submit", (event) => {
       event.preventDefault();
@@ -109,7 +113,7 @@ export class Chat {
     turn.answers[column] = answer;
     turn.columns.classList.toggle("two-up", turn.answers.filter(Boolean).length > 1);
     turn.columns.replaceChildren(...turn.answers.filter(Boolean).map((each) => each.place));
-    if (this.comparing) answer.place.prepend(el("h3", { class: "answer-model" }, model));
+    if (this.comparing) answer.place.prepend(el("p", { class: "answer-model" }, model));
     answer.start();
   }
 
@@ -179,6 +183,7 @@ export class Chat {
   // The composer and the line above it follow what goes on.
   #settle() {
     const busy = this.busy;
+    if (busy) this.ended = performance.now();
     const focused = document.activeElement === $("stop");
     $("talk-empty")?.toggleAttribute("hidden", this.turns.length > 0);
     $("send").hidden = busy;

@@ -34,8 +34,8 @@ export function faultCard(fault, receipt, does = {}) {
   const acts = said.acts.map((name) => button(name, does)).filter(Boolean);
   return el("div", { class: "fault-card", role: "alert" }, icon("error"),
     el("div", {},
-      el("h3", {}, said.title),
-      said.text ? el("p", {}, said.text) : null,
+      el("h2", {}, said.title),
+      said.text && said.text !== said.title ? el("p", {}, said.text) : null,
       el("p", { class: "quiet" }, `${t(said.whose)} ${cost(receipt)}`),
       fault.id ? el("p", { class: "quiet" }, `${t("request_id")}: `, el("code", {}, fault.id)) : null,
       acts.length ? el("p", { class: "actions" }, ...acts) : null));

@@ -93,7 +93,7 @@ function draw(button, id) {
   const dot = button.querySelector(".model-dot");
   dot.hidden = !model;
   dot.classList.toggle("down", !model?.available);
-  button.title = model && !model.available ? model.reason : "";
+  button.title = [id, model && !model.available ? model.reason : ""].filter(Boolean).join(": ");
 }
 
 function request() {

@@ -8,7 +8,7 @@ import { t } from "./words.js";
 
 const EVERY = 100; // ms between two drawings of a growing answer
 const COLOURED = 60_000; // characters of code; more stays plain
-const TAGS = ["a", "blockquote", "br", "code", "del", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "li", "ol", "p", "pre", "strong", "table", "tbody", "td", "th", "thead", "tr", "ul"];
+const TAGS = ["a", "blockquote", "br", "code", "del", "em", "h2", "h3", "h4", "h5", "h6", "hr", "li", "ol", "p", "pre", "strong", "table", "tbody", "td", "th", "thead", "tr", "ul"];
 const RULES = { ALLOWED_TAGS: TAGS, ALLOWED_ATTR: ["align", "data-code", "href", "start", "title"], ALLOW_DATA_ATTR: false, ALLOW_ARIA_ATTR: false, ADD_URI_SAFE_ATTR: ["align", "data-code", "start"], ALLOWED_URI_REGEXP: /^(?:https?:\/\/|mailto:)/i, RETURN_DOM_FRAGMENT: true };
 const COLOURS = { ALLOWED_TAGS: ["span"], ALLOWED_ATTR: ["class"], ALLOW_DATA_ATTR: false, RETURN_DOM_FRAGMENT: true };
 const purify = globalThis.DOMPurify;
@@ -18,6 +18,11 @@ const reader = new Marked({
   gfm: true,
   breaks: true,
   renderer: {
+    // The page's own title stays the first.
+    heading({ tokens, depth }) {
+      const level = Math.min(6, depth + 1);
+      return `<h${level}>${this.parser.parseInline(tokens)}</h${level}>`;
+    },
     html: ({ text, block }) => (block ? `<p>${escaped(text)}</p>` : escaped(text)),
     image: ({ href, text }) => `<a href="${escaped(href)}">${escaped(text || href)}</a>`,
     checkbox: ({ checked }) => (checked ? "☑ " : "☐ "),

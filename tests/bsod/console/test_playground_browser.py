@@ -3,7 +3,6 @@
 What it looked like stays in pytest's folder: `--basetemp=FOLDER` keeps it.
 """
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,57 +15,33 @@ from django.conf import settings
 from bsod.lib.terms import Modality
 from tests import kit
 from tests.bsod.chromium import Chromium, Page, browser
+from tests.bsod.console.playing import (
+    EVIL,
+    PIXEL,
+    SMALL,
+    ask,
+    click,
+    frame,
+    named,
+    press,
+    sent,
+    settled,
+    sit,
+    until,
+)  # fmt: skip
 from tests.bsod.console.seat import Seat
-from tests.kit import Person, Site, Supply
+from tests.kit import Person, Site
 from tests.proxy.gateway.studio import studio
-from tests.upstream import FaultServer, chat_stream, error, json_reply, sse, sse_frame
+from tests.upstream import FaultServer, chat_stream, error, json_reply, sse
 
 pytestmark = [pytest.mark.once, pytest.mark.timeout(600)]  # Chromium may have to be installed
 PHONE, DESK = (360, 780), (1440, 900)
 MOST = 120_000  # bytes of a first visit, as they travel
-PIXEL = (
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk"
-    "+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
-)
-SMALL = """[...document.querySelectorAll('a, button, input, select, summary, [role=option]')]
-  .filter(e => e.checkVisibility({visibilityProperty: true}))
-  .filter(e => !e.closest('.skip, p:not(.actions)'))
-  .map(e => [e, Math.max(e.getBoundingClientRect().height,
-     parseFloat(getComputedStyle(e, '::after').height) || 0,
-     e.closest('label')?.getBoundingClientRect().height ?? 0)])
-  .filter(([e, height]) => height < 43.5).map(([e]) => e.outerHTML.slice(0, 90))"""
 # What a model's words may become, and nothing else.
 SAFE = {
-    "A", "BLOCKQUOTE", "BR", "BUTTON", "CODE", "DEL", "DIV", "EM", "H1", "H2", "H3", "HR", "I",
+    "A", "BLOCKQUOTE", "BR", "BUTTON", "CODE", "DEL", "DIV", "EM", "H2", "H3", "HR", "I",
     "LI", "OL", "P", "PRE", "SPAN", "STRONG", "TABLE", "TBODY", "TD", "TH", "THEAD", "TR", "UL",
 }  # fmt: skip
-EVIL = """
-<script>window.hacked = 1</script><img src=x onerror="window.hacked=2"> text <svg onload=hacked=3>
-<iframe srcdoc="<script>parent.hacked=4</script>"></iframe>
-<meta http-equiv="refresh" content="0;url=https://evil.example/"><base href="https://evil.example/">
-<form action="/logout/" id="play"><input name="csrfmiddlewaretoken"><button>Press</button></form>
-<style>body { display: none }</style><link rel=stylesheet href="https://evil.example/a.css">
-<math><mtext><table><mglyph><style><!--</style>
-<img title="--&gt;&lt;img src=1 onerror=hacked=5&gt;">
-
-[one](javascript:window.hacked=6) [two](data:text/html,<script>hacked=7</script>)
-[three](JaVaScRiPt:hacked=8) [four](&#106;avascript:hacked=9) [five](/account/delete/)
-[six](vbscript:hacked=10) [seven](https://elsewhere.example/?q=1 "title\\" onmouseover=hacked=11")
-![pixel](https://evil.example/pixel.png) ![inline](data:image/svg+xml,<svg onload=hacked=12>)
-<https://auto.example/> [ref][r] <a href="javascript:hacked=13" onclick="hacked=14">click</a>
-
-[r]: javascript:hacked=15 "x"
-
-```html" onmouseover="hacked=16
-<img src=x onerror=hacked=17>
-```
-
-| a<img src=x onerror=hacked=18> | `b` |
-|---|---:|
-| <b onpointerenter=hacked=19>c</b> | - [x] d |
-
-`<img src=x onerror=hacked=20>` &lt;img src=x onerror=hacked=21&gt; [](javascript:hacked=22)
-"""
 
 
 @pytest.fixture(scope="module")
@@ -84,53 +59,6 @@ def page(chromium: Chromium, site: Site, alice: Person) -> Page:
     found.do("Network.clearBrowserCookies")
     found.do("Network.setCookie", name=settings.SESSION_COOKIE_NAME, value=key, url=site.url)
     return found
-
-
-def until(page: Page, expression: str) -> None:
-    shown = "document.querySelector('main').innerText.slice(-900)"
-    assert kit.eventually(lambda: page.js(expression), 15), (
-        expression, page.problems, page.js(shown)
-    )  # fmt: skip
-
-
-def sit(page: Page, site: Site, supplied: Supply, hash_: str = "") -> None:
-    """The page with a model chosen, its catalogue there."""
-    page.open(f"{site.url}/playground/?model={supplied.model}{hash_}")
-    until(page, "!document.querySelector('#model-a .chip').hidden")
-
-
-def ask(page: Page, text: str) -> None:
-    page.js("document.getElementById('prompt').focus()")
-    page.type(text)
-    page.press("Enter")
-
-
-def settled(page: Page, count: int = 1) -> str:
-    """The last receipt, once so many answers have theirs."""
-    until(page, f"document.querySelectorAll('.answer-acts').length === {count}")
-    until(page, "/from|Stopped/.test([...document.querySelectorAll('.receipt')].pop().innerText)")
-    return str(page.js("[...document.querySelectorAll('.receipt')].pop().innerText"))
-
-
-def click(page: Page, selector: str) -> None:
-    page.js(f"document.querySelector({json.dumps(selector)}).click()")
-
-
-def press(page: Page, name: str) -> None:
-    """The last button of that name."""
-    page.js(
-        f"[...document.querySelectorAll('button')].filter(b => (b.ariaLabel ?? b.innerText)"
-        f".endsWith({json.dumps(name)}) && b.checkVisibility()).pop().click()"
-    )
-
-
-def frame(text: str) -> bytes:
-    choice = {"index": 0, "delta": {"content": text}, "finish_reason": None}
-    return sse_frame({"object": "chat.completion.chunk", "choices": [choice]})
-
-
-def sent(up: FaultServer) -> Any:
-    return up.seen[-1].json
 
 
 # ---- a talk
@@ -241,12 +169,12 @@ def test_the_other_routes_parameters_and_files_are_sent_as_the_api_takes_them(
         new DragEvent('drop', {dataTransfer: given, bubbles: true, cancelable: true}));
     })()""")
     until(page, "document.querySelectorAll('#attached li').length === 2")
-    created = {"type": "response.created", "response": {"id": kit.unique("resp")}}
+    created: dict[str, Any] = {"type": "response.created", "response": {"id": kit.unique("resp")}}
     delta = {"type": "response.output_text.delta", "delta": "Hello", "output_index": 0}
     usage = {"input_tokens": 20, "output_tokens": 2, "total_tokens": 22}
     ended = {"type": "response.completed",
              "response": created["response"] | {"status": "completed", "usage": usage}}  # fmt: skip
-    up.script(sse(*(_named(each) for each in (created, delta, ended)), done=False))
+    up.script(sse(*(named(each) for each in (created, delta, ended)), done=False))
     click(page, "#view-code")
     code = page.js("document.getElementById('code-text').textContent")
     assert f"{site.url}/v1/responses" in code
@@ -263,10 +191,6 @@ def test_the_other_routes_parameters_and_files_are_sent_as_the_api_takes_them(
     assert parts[1]["image_url"] == "data:image/png;base64,AQI="
     assert "a,b" in parts[2]["text"]
     assert page.js("typeof window.hacked") == "undefined"
-
-
-def _named(event: Any) -> bytes:
-    return b"event: " + event["type"].encode() + b"\n" + sse_frame(event)
 
 
 # ---- faults
