@@ -11,6 +11,9 @@ from typing import Any, Generic, TypeVar
 
 from django.conf import settings
 from django.http import HttpResponse, HttpResponseBase
+from django.shortcuts import render
+from django.utils.safestring import SafeString
+from django.utils.translation import get_language
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from rest_framework.authentication import SessionAuthentication
 from rest_framework.permissions import AllowAny
@@ -131,17 +134,17 @@ def _metrics() -> bytes:
     return generate_latest(scrape.registry(standings.get(), clock.now()))
 
 
-def _page(window: str, language: str) -> str:
-    return statuspage.page(standings.get(), window, language, clock.now())
+def _board(window: str, language: str) -> SafeString:
+    return statuspage.board(standings.get(), window, language, clock.now())
 
 
-snapshots, standings, pages = Fresh(poolview.current), Fresh(_standing), Fresh(_page)
+snapshots, standings, boards = Fresh(poolview.current), Fresh(_standing), Fresh(_board)
 statuses, counters, healths, texts = Fresh(_status), Fresh(_raw), Fresh(_health), Fresh(_metrics)
 
 
 def forget() -> None:
     """For tests: what was made is made anew."""
-    for fresh in (snapshots, standings, pages, statuses, counters, healths, texts):
+    for fresh in (snapshots, standings, boards, statuses, counters, healths, texts):
         fresh._made.clear()
 
 
@@ -176,10 +179,10 @@ class Status(Public):
         if request.get_preferred_type([_JSON, _HTML]) != _HTML:
             answer: HttpResponseBase = Response(statuses.get(window))
         else:
-            language = statuspage.language()
-            answer = HttpResponse(pages.get(window, language))
-            answer["Content-Language"] = language
-            answer["Content-Security-Policy"] = statuspage.POLICY
+            board = boards.get(window, get_language() or settings.LANGUAGE_CODE)
+            # Around the board stands who is looking: nobody may keep that.
+            answer = render(request._request, "monitoring/status.html", {"board": board})
+            answer["Cache-Control"] = "no-store"
         answer["Vary"] = "Accept, Accept-Language, Cookie"
         return answer
 

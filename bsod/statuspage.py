@@ -12,8 +12,9 @@ from typing import Any
 from django.db.models import Sum
 from django.template.loader import render_to_string
 from django.utils.dateformat import format as formatted
-from django.utils.translation import get_language, ngettext, override
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext, override
 
 from bsod.drawing import (
     BAD,
@@ -34,12 +35,6 @@ from proxy.histogram import quantile
 from proxy.models import Stat
 from proxy.stats import Step
 
-# The languages it is written in; a page half in another would be worse than none of it.
-SPOKEN = ("en",)
-POLICY = (
-    "default-src 'none'; style-src 'self'; img-src 'self'; font-src 'self'; base-uri 'none'; "
-    "form-action 'self'; frame-ancestors 'none'"
-)
 DAYS, HOURS = 90, 24
 _MOST_ROUTES, _MOST_MODELS, _MOST_NOTES = 30, 50, 6
 _NOTED = 20  # calls of an hour that are worth a note
@@ -78,14 +73,10 @@ class Note:
     words: str
 
 
-def page(standing: Standing, window: str, language: str, now: datetime) -> str:
+def board(standing: Standing, window: str, language: str, now: datetime) -> SafeString:
+    """What the page says, without what stands around it: that is each visitor's own."""
     with override(language):
-        return render_to_string("monitoring/status.html", _context(standing, window, now))
-
-
-def language() -> str:
-    asked = get_language()
-    return asked if asked in SPOKEN else SPOKEN[0]
+        return render_to_string("monitoring/board.html", _context(standing, window, now))
 
 
 def _context(standing: Standing, window: str, now: datetime) -> dict[str, Any]:
@@ -94,7 +85,6 @@ def _context(standing: Standing, window: str, now: datetime) -> dict[str, Any]:
     chosen = figures.calls(figures.of_window(WINDOWS[window], now))
     whole = figures.tally(chosen)
     return {
-        "language": get_language(),
         "face": _FACES[standing.state],
         "spoken": _spoken(standing.state),
         "headline": headline(standing),

@@ -82,6 +82,7 @@ def _chat() -> Words:
             )
         ),
         "stopped_free": _("Stopped. Nothing was charged."),
+        "stopped_wait": _("Stopped. Asking what it has cost."),
         "stopped_unknown": _("Stopped. What it has cost is on the Usage page in a moment."),
         "continue": _("Continue"),
         "edit": _("Edit and send again"),

@@ -60,7 +60,7 @@
   }
 
   for (const message of document.querySelectorAll("[data-snack]")) {
-    say(message.textContent.trim());
+    say((message.querySelector("span") ?? message).textContent.trim());
     message.remove();
   }
 

@@ -50,6 +50,8 @@ export class Answer {
     const before = this.text;
     this.state = "waiting";
     this.fault = null;
+    this.known = false; // whether it is known what this part has cost
+    this.last = null;
     this.id = "";
     this.began = performance.now();
     this.first = this.took = null;
@@ -125,8 +127,10 @@ export class Answer {
     this.hooks.changed("closed");
     const id = this.fault?.id || this.id;
     const receipt = id ? await api.receipt(id) : null;
+    this.last = receipt ?? null;
     if (receipt) this.receipts.push(receipt);
-    this.unknown = receipt === undefined;
+    this.known = receipt !== undefined;
+    this.late = receipt === undefined;
     this.#draw();
     if (this.state === "stopped") speak(this.#stopped());
     this.hooks.changed("charged");
@@ -136,7 +140,7 @@ export class Answer {
     this.place.classList.toggle("streaming", this.busy);
     this.place.setAttribute("aria-busy", String(this.busy));
     this.place.querySelector(".fault-card")?.remove();
-    if (this.fault) this.foot.before(faultCard(this.fault, this.receipts.at(-1), { again: () => this.hooks.again(this), pick: this.hooks.pick }));
+    if (this.fault) this.foot.before(faultCard(this.fault, this.known ? this.last : undefined, { again: () => this.hooks.again(this), pick: this.hooks.pick }));
     this.#foot();
   }
 
@@ -165,8 +169,8 @@ export class Answer {
   }
 
   #stopped() {
-    const last = this.receipts.at(-1);
-    if (this.unknown) return t("stopped_unknown");
+    const last = this.last;
+    if (!this.known) return t(this.late ? "stopped_unknown" : "stopped_wait");
     if (!last || !last.amount) return t("stopped_free");
     return t(last.bucket === "credits" ? "stopped_credits" : "stopped", { n: last.amount, back: Math.max(0, last.estimate - last.amount) });
   }

@@ -23,7 +23,7 @@ export function told(fault) {
 }
 
 export function cost(receipt) {
-  if (receipt === undefined) return t("nothing");
+  if (receipt === undefined) return ""; // nobody knows yet
   if (!receipt?.amount) return t("nothing");
   return t("charged", { n: receipt.amount, bucket: receipt.bucket, back: num(Math.max(0, receipt.estimate - receipt.amount)) });
 }
@@ -36,7 +36,7 @@ export function faultCard(fault, receipt, does = {}) {
     el("div", {},
       el("h2", {}, said.title),
       said.text && said.text !== said.title ? el("p", {}, said.text) : null,
-      el("p", { class: "quiet" }, `${t(said.whose)} ${cost(receipt)}`),
+      el("p", { class: "quiet" }, `${t(said.whose)} ${cost(receipt)}`.trim()),
       fault.id ? el("p", { class: "quiet" }, `${t("request_id")}: `, el("code", {}, fault.id)) : null,
       acts.length ? el("p", { class: "actions" }, ...acts) : null));
 }

@@ -72,7 +72,7 @@ def ask(page: Page, text: str) -> None:
 def settled(page: Page, count: int = 1) -> str:
     """The last receipt, once so many answers have theirs."""
     until(page, f"document.querySelectorAll('.answer-acts').length === {count}")
-    until(page, "/from|Stopped/.test([...document.querySelectorAll('.receipt')].pop().innerText)")
+    until(page, "/from|charged/.test([...document.querySelectorAll('.receipt')].pop().innerText)")
     return str(page.js("[...document.querySelectorAll('.receipt')].pop().innerText"))
 
 

@@ -111,6 +111,7 @@ def test_escape_stops_the_provider_and_tells_what_was_charged(
     roles = [each["role"] for each in sent(up)["messages"]]
     assert roles == ["user", "assistant", "user"], "it goes on from what it has said"
     assert "A long word." in page.js("document.querySelector('.prose').textContent")
+    assert len(alice.closed(2)) == 2
     assert kit.ledger_adds_up(alice)
 
 
@@ -203,9 +204,10 @@ def test_a_refusal_says_whose_fault_it_is_and_what_it_cost(
     sit(page, site, supplied)
     up.script(error(400, "<img src=x onerror=window.hacked=1>no such thing"))
     ask(page, "Hello")
-    until(page, "document.querySelector('.fault-card')?.innerText.includes('Request id')")
+    until(page, "document.querySelector('.fault-card')?.innerText.includes('charged')")
     card = page.js("document.querySelector('.fault-card').innerText")
     assert "The provider refused the request." in card
+    assert "Request id" in card
     assert "Nothing was charged." in card
     assert alice.closed()[0].id in card
     page.js("document.getElementById('max-tokens').value = '490000'")
