@@ -20,6 +20,7 @@ COPY manage.py ./
 COPY bsod bsod
 COPY accounts accounts
 COPY quotas quotas
+COPY promos promos
 COPY proxy proxy
 COPY templates templates
 COPY static static

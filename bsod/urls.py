@@ -8,6 +8,7 @@ from bsod.api import Balance
 from bsod.console.docs import reference
 from bsod.throttle import AdminLogin
 from bsod.usage import Usage
+from promos.views import RedeemCode
 
 urlpatterns = [
     path("", RedirectView.as_view(url="/admin/")),
@@ -17,4 +18,5 @@ urlpatterns = [
     path("key-info/", Balance.as_view()),
     path("usage/", Usage.as_view()),
     path("docs/api/", reference),
+    path("redeem-code/", RedeemCode.as_view(), name="redeem_code"),
 ]
