@@ -20,8 +20,10 @@ COPY manage.py ./
 COPY bsod bsod
 COPY accounts accounts
 COPY quotas quotas
+COPY promos promos
 COPY proxy proxy
 COPY templates templates
+COPY locale locale
 COPY static static
 ENV PATH=/app/.venv/bin:$PATH DATA_DIR=/data HOST=0.0.0.0 PORT=8000 PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1

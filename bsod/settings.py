@@ -191,6 +191,7 @@ INSTALLED_APPS = [
     "accounts",
     "accounts.keys",
     "quotas",
+    "promos",
     "proxy",
     "rest_framework",
     "django.contrib.admin",

@@ -19,6 +19,7 @@ from bsod.console import (
 from bsod.console.docs import reference
 from bsod.monitoring import Health, Metrics, Raw, Status
 from bsod.throttle import AdminLogin
+from promos.views import RedeemCode
 
 urlpatterns = [
     path("", home.home),
@@ -53,6 +54,7 @@ urlpatterns = [
     path("status/raw/", Raw.as_view()),
     path("health/", Health.as_view()),
     path("metrics/", Metrics.as_view()),
+    path("redeem-code/", RedeemCode.as_view(), name="redeem_code"),
 ]
 
 handler400 = "bsod.console.errors.bad_request"

@@ -30,10 +30,17 @@ def grant(
     now = clock.now()
     with exclusive("grant"), connection.cursor() as cursor:
         lock_accounts(cursor, [account.pk])
-        balance = Balance.objects.create(
-            account=account, bucket=bucket, granted=amount, expires_at=expires_at
-        )
-        _record(account, EntryKind.GRANT, bucket, amount, [Leg(balance.pk, amount)], now)
+        return give(account, bucket, amount, expires_at, now)
+
+
+def give(
+    account: Account, bucket: Bucket, amount: int, expires_at: datetime | None, now: datetime
+) -> Balance:
+    """A grant's rows, for whoever holds the account's lock already."""
+    balance = Balance.objects.create(
+        account=account, bucket=bucket, granted=amount, expires_at=expires_at
+    )
+    _record(account, EntryKind.GRANT, bucket, amount, [Leg(balance.pk, amount)], now)
     return balance
 
 

@@ -16,6 +16,7 @@ FLOORS = {
     "quotas": 2,
     "proxy": 2,
     "proxy.gateway": 3,
+    "promos": 3,
     "bsod": 4,
 }
 # On one floor nobody knows the other, but for these: keys belong to accounts.
