@@ -5,20 +5,21 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('keys', '0001_initial'),
+        ("keys", "0001_initial"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='apikey',
-            name='console',
+            model_name="apikey",
+            name="console",
             field=models.BooleanField(default=False, editable=False),
         ),
         migrations.AddConstraint(
-            model_name='apikey',
-            constraint=models.UniqueConstraint(condition=models.Q(('console', True)), fields=('account',), name='key_one_console'),
+            model_name="apikey",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("console", True)), fields=("account",), name="key_one_console"
+            ),
         ),
     ]
