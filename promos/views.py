@@ -9,7 +9,7 @@ import logging
 import sqlite3
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import orjson
 from django.contrib import messages
@@ -17,6 +17,8 @@ from django.contrib.auth.views import redirect_to_login
 from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect, JsonResponse
 from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 from django.views.generic import View
 from django_ratelimit.core import is_ratelimited
 from redis.exceptions import RedisError
@@ -25,7 +27,9 @@ from accounts.models import Account, Ban
 from bsod.lib import clock
 from promos.rules import Why
 from promos.service import Redeemed, Refused, redeem
-from quotas.buckets import BUCKETS
+
+if TYPE_CHECKING:
+    from django.utils.functional import _StrPromise as Lazy
 
 log = logging.getLogger("bsod.promos")
 
@@ -46,7 +50,7 @@ class Answer:
     """What a try has come to, for a page and for a program alike."""
 
     status: int
-    text: str
+    text: "Lazy | str"
     code: str = ""
     """Empty: it was redeemed."""
     wait: int = 0
@@ -57,33 +61,38 @@ class Answer:
             return self.more
         kind = "permission_error" if self.status in (401, 403) else "invalid_request_error"
         kind = {429: "rate_limit_error", 503: "server_error"}.get(self.status, kind)
-        told = {"message": self.text, "type": kind, "param": None, "code": self.code}
+        told = {"message": str(self.text), "type": kind, "param": None, "code": self.code}
         return {"error": told | self.more}
 
 
 REFUSALS = {
-    Why.BANNED: Answer(403, "This account is banned: it can redeem nothing.", "account_banned"),
+    Why.BANNED: Answer(403, _("This account is banned: it can redeem nothing."), "account_banned"),
     Why.INVALID: Answer(
         410,
-        "This code cannot be redeemed: it is mistyped, used up or not valid now. Compare it letter "
-        "by letter, or ask whoever gave it to you.",
+        _(
+            "This code cannot be redeemed: it is mistyped, used up or not valid now. Compare it "
+            "letter by letter, or ask whoever gave it to you."
+        ),
         "promo_invalid",
     ),
     Why.ALREADY: Answer(
         409,
-        "You have redeemed this offer already; what it gave is in your balance. Nothing was added.",
+        _(
+            "You have redeemed this offer already; what it gave is in your balance. Nothing was "
+            "added."
+        ),
         "promo_redeemed",
     ),
     Why.NOT_NEW: Answer(
         409,
-        "This code is for new accounts that have used nothing yet. Ask for another one.",
+        _("This code is for new accounts that have used nothing yet. Ask for another one."),
         "promo_new_users_only",
     ),
 }
-_SIGN_IN = Answer(401, "Sign in first, then redeem the code.", "sign_in_required")
-_UNREADABLE = Answer(400, "Send the code as the field 'code', a text.", "invalid_value")
-_TOO_OFTEN = Answer(429, "Too many tries. Next one in 60 s.", "rate_limit_exceeded", 60)
-_AWAY = Answer(503, "Codes cannot be redeemed just now; try again.", "quota_unavailable", 10)
+_SIGN_IN = Answer(401, _("Sign in first, then redeem the code."), "sign_in_required")
+_UNREADABLE = Answer(400, _("Send the code as the field 'code', a text."), "invalid_value")
+_TOO_OFTEN = Answer(429, _("Too many tries. Next one in 60 s."), "rate_limit_exceeded", 60)
+_AWAY = Answer(503, _("Codes cannot be redeemed just now; try again."), "quota_unavailable", 10)
 
 
 class RedeemCode(View):
@@ -145,15 +154,17 @@ def code_of(request: HttpRequest) -> str | None:
 
 
 def _given(done: Redeemed) -> Answer:
-    parts = [f"{amount} {BUCKETS[bucket].unit} of {bucket}" for bucket, amount in done.granted]
+    parts = ", ".join(f"+{amount} {bucket}" for bucket, amount in done.granted)
     until = done.expires_at
-    ends = f" They expire on {until:%Y-%m-%d %H:%M} UTC." if until else ""
+    text = gettext("Redeemed: %(parts)s.") % {"parts": parts}
+    if until:
+        text += " " + gettext("It expires on %(day)s UTC.") % {"day": f"{until:%Y-%m-%d %H:%M}"}
     body = {
         "object": "redemption",
         "granted": {str(bucket): amount for bucket, amount in done.granted},
         "expires_at": _moment(until),
     }
-    return Answer(200, f"Redeemed: {', '.join(parts)}.{ends}", more=body)
+    return Answer(200, text, more=body)
 
 
 def _refusal(refused: Refused) -> Answer:
@@ -190,7 +201,7 @@ def _as_json(answer: Answer) -> HttpResponseBase:
 def _as_page(request: HttpRequest, answer: Answer) -> HttpResponseBase:
     """Back to the page the form was on. What happened is a message there, without the code."""
     say = messages.error if answer.code else messages.success
-    say(request, answer.text)
+    say(request, str(answer.text))
     response = HttpResponseRedirect(next_place(request))
     response.status_code = 303
     return response

@@ -18,7 +18,7 @@ from django.utils.translation.template import templatize
 
 ROOT = Path(__file__).resolve().parent.parent
 CATALOGUE = ROOT / "locale" / "ru" / "LC_MESSAGES" / "django.po"
-FOLDERS = ("accounts", "bsod", "proxy", "quotas")
+FOLDERS = ("accounts", "bsod", "promos", "proxy", "quotas")
 # Django's own rule for Russian, of four forms: one, few, many, other.
 FORMS = 4
 HEAD = (

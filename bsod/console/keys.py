@@ -35,8 +35,10 @@ from bsod.console.forms import KeyForm, blank, fields_of, filled, spoken
 from bsod.console.home import near_its_cap
 from bsod.console.pages import owner, packed_page, signed_in, turned
 from bsod.lib import clock
+from promos.service import history
 
 PAGE = 50
+SHOWN = 5  # promo codes redeemed lately
 GRACES = (0, 1, 24, 168)  # hours
 _MOST = 200_000  # bytes of JSON
 
@@ -67,6 +69,7 @@ def access(request: HttpRequest) -> HttpResponse:
         "form": blank(),
         "near": near_its_cap(owner(request), clock.day_of(now)),
         "fresh": fresh,
+        "redeemed": history(owner(request), SHOWN),
         "curl": samples.quick_start(base, "gpt-5.4", fresh.text)[0][2] if fresh else "",
         "base": base,
         "now": now,

@@ -113,7 +113,7 @@ def _archive(python: Path) -> Path:
 
 def _mock() -> tuple[str, ...]:
     # Node from PATH where it is new enough, else from a wheel: as the JavaScript client has it.
-    from tests.sdk.conftest import tools
+    from tests.sdk.house import tools
 
     node, npm = tools()
     place, lock = HOUSE / "mock", HERE / "node" / "package-lock.json"

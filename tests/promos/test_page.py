@@ -67,7 +67,7 @@ def test_a_page_goes_back_with_a_message_that_does_not_say_the_code(alice: Perso
     again = client.post(PATH, {"code": text}, headers=html)
     assert (again.status_code, again["Location"]) == (303, "/")
     said = [(note.level_tag, str(note)) for note in get_messages(again.wsgi_request)]
-    assert said[0] == ("success", "Redeemed: 7 calls of image.")
+    assert said[0] == ("success", "Redeemed: +7 image.")
     assert said[1][0] == "error"
     assert "already" in said[1][1]
     assert text not in str(said) + str(again.headers) + str(client.cookies)

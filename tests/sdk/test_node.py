@@ -8,8 +8,9 @@ import pytest
 
 from tests import kit
 from tests.kit import Person, Site, Supply
-from tests.sdk.conftest import HERE, Call
+from tests.sdk.conftest import Call
 from tests.sdk.gateway import arrived, not_before
+from tests.sdk.house import HERE
 from tests.upstream import FaultServer, chat, chat_stream
 
 
@@ -133,4 +134,4 @@ def test_the_lock_pins_by_hash_and_names_no_host() -> None:
     packages = {name: row for name, row in lock["packages"].items() if name}
     assert all(row["integrity"].startswith("sha512-") for row in packages.values())
     asked = json.loads(Path(HERE / "package.json").read_text())["dependencies"]
-    assert asked == {"openai": packages["node_modules/openai"]["version"]}
+    assert asked == {name: packages[f"node_modules/{name}"]["version"] for name in asked}
