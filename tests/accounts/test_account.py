@@ -11,6 +11,8 @@ from tests.accounts.door import Visitor, link, mails, member, path_of, text_of
 from tests.bsod.browser import PASSWORD, errors
 from tests.kit import Site
 
+pytestmark = pytest.mark.once  # about pages and sessions, not about the database
+
 FRESH = "a horse of another colour"
 
 
@@ -64,7 +66,6 @@ def test_sessions_are_shown_and_ended_one_by_one_or_all(site: Site, visitor: Vis
         assert visitor.post("/account/sessions/", session=odd).status_code == 302
 
 
-@pytest.mark.once  # not about the database
 @pytest.mark.parametrize(
     ("agent", "shown"),
     [
@@ -97,7 +98,6 @@ def test_changing_the_password_ends_every_other_session(site: Site, visitor: Vis
     assert "was changed" in mails(bob.email)[-1].get_content()
 
 
-@pytest.mark.once  # not about the database
 @pytest.mark.parametrize(
     "path",
     ["/account/delete/", "/account/export/", "/account/security/app/",
@@ -146,7 +146,6 @@ def test_an_address_of_somebody_else_is_answered_alike_and_not_given(
     assert EmailAddress.objects.filter(email=bob.email, verified=True).count() == 1
 
 
-@pytest.mark.once  # not about the database
 def test_names_are_shown_as_text_whatever_is_in_them(visitor: Visitor) -> None:
     eve = member("eve", username="<script>alert(1)</script>" + member("x").username)
     UserSession.objects.create(user=eve, ip="::1", session_key="x" * 8 + eve.username[-6:],

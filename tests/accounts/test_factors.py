@@ -23,6 +23,8 @@ from tests.bsod.browser import PASSWORD, errors
 from tests.bsod.chromium import Page, browser
 from tests.kit import Site
 
+pytestmark = pytest.mark.once  # about factors, not about the database
+
 _SECRET = re.compile(r'<code class="code"[^>]*>([A-Z2-7]{32})</code>')
 _CODES = re.compile(r"<li><code>(\d{8})</code></li>")
 
@@ -145,7 +147,6 @@ def test_factors_move_to_a_new_vault_key() -> None:
         reseal()
 
 
-@pytest.mark.once  # not about the database
 @pytest.mark.parametrize(
     "sent",
     ["", "{", "[]", "1", "null", '"x"', "{}", '{"id": 1, "response": []}',
@@ -162,7 +163,6 @@ def test_what_is_no_passkey_is_a_wrong_one_and_no_fault_of_ours(
     assert not NewPasskey({"credential": sent}, user=member()).is_valid()
 
 
-@pytest.mark.once  # not about the database
 def test_a_forged_passkey_gets_nobody_in(visitor: Visitor) -> None:
     answer = visitor.post(
         "/login/passkey/", found_on="/login/", credential='{"id":"AA","response":{}}'
@@ -194,7 +194,6 @@ def press(page: Page, selector: str) -> None:
     page.chromium.until(lambda: page.loaded)
 
 
-@pytest.mark.once  # a browser's part in it, which has nothing to do with the database
 def test_a_passkey_is_made_and_signs_in_alone(site: Site, page: Page) -> None:
     bob = member("bob")
     home = site.url.replace("127.0.0.1", "localhost")
@@ -215,7 +214,6 @@ def test_a_passkey_is_made_and_signs_in_alone(site: Site, page: Page) -> None:
     assert [url for url in page.asked if not url.startswith((home, "data:"))] == []
 
 
-@pytest.mark.once  # as above
 def test_forms_help_without_getting_in_the_way(site: Site, page: Page) -> None:
     page.open(f"{site.url}/login/")
     assert page.js("document.querySelector('[data-passkey-start]')") is None, "an address, no name"

@@ -15,6 +15,8 @@ from tests.accounts.door import Visitor, link, mails, member, path_of, said, tex
 from tests.bsod.browser import PASSWORD, errors
 from tests.kit import Site
 
+pytestmark = pytest.mark.once  # about pages and mail, not about the database
+
 FRESH = "a horse of another colour"
 
 
@@ -104,7 +106,6 @@ def test_nobody_makes_himself_more_than_a_guest(visitor: Visitor) -> None:
     assert dora.terms_accepted_at is None
 
 
-@pytest.mark.once  # not about the database
 @pytest.mark.parametrize(
     "name",
     ["ab", "a" * 65, "a b", "a@b.example", "-ab", "ab-", "a\0b", "a\u202eb", "Admin", "ＡＤＭＩＮ",

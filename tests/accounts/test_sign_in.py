@@ -17,6 +17,8 @@ from tests.accounts.door import Visitor, member, said, text_of
 from tests.bsod.browser import PASSWORD, errors
 from tests.kit import Site
 
+pytestmark = pytest.mark.once  # about pages and sessions, not about the database
+
 
 @pytest.fixture
 def visitor(site: Site) -> Visitor:
@@ -88,7 +90,6 @@ def test_a_name_that_looks_like_anothers_mail_takes_nothing_from_him() -> None:
     assert found == bob
 
 
-@pytest.mark.once  # not about the database
 @pytest.mark.parametrize(
     "target",
     ["//evil.example", "https://evil.example", "https:evil.example", "\\evil.example", "/\\evil",
@@ -105,7 +106,6 @@ def test_whoever_is_in_already_goes_on_and_only_to_paths_of_ours(visitor: Visito
     assert visitor.get(f"/login/?next={visitor.url}/usage/").headers["Location"] == "/"
 
 
-@pytest.mark.once  # not about the database
 def test_a_sixth_try_at_one_name_waits_however_it_is_spelt(site: Site, visitor: Visitor) -> None:
     bob = member("bob")
     spelt = bob.username.replace("b", "ｂ")
@@ -123,7 +123,6 @@ def test_a_sixth_try_at_one_name_waits_however_it_is_spelt(site: Site, visitor: 
     assert script.json()["error"]["code"] == "rate_limit_exceeded"
 
 
-@pytest.mark.once  # not about the database
 def test_many_names_from_one_address_wait_too(visitor: Visitor) -> None:
     statuses = [visitor.enter(kit.unique("guess"), "").status_code for _ in range(21)]
     # The minute may turn once while we count.

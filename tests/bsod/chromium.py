@@ -90,8 +90,10 @@ class Page:
         self.do("Input.insertText", text=text)
 
     def press(self, key: str) -> None:
-        code = {"Tab": 9, "Enter": 13}.get(key, ord(key[0]))
-        text = {"text": "\r" if key == "Enter" else key} if key != "Tab" else {}
+        code = {"Tab": 9, "Enter": 13, "Escape": 27}.get(key, ord(key[0]))
+        # A named key writes nothing, but for the end of a line.
+        written = "\r" if key == "Enter" else key if len(key) == 1 else ""
+        text = {"text": written} if written else {}
         for kind in ("keyDown", "keyUp"):
             more = text if kind == "keyDown" else {}
             self.do(

@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.contrib.admin import site
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission
@@ -19,6 +20,8 @@ from promos.rules import Why
 from tests import kit
 from tests.kit import Person
 from tests.promos.offers import grants, offer, tried
+
+pytestmark = pytest.mark.once  # about pages; races and service run on both, not about the database
 
 ADD = "/admin/promos/promo/add/"
 LIST = "/admin/promos/promo/"
@@ -35,7 +38,7 @@ def root(database: None) -> Client:
 
 def signed_in(account: Account) -> Client:
     client = Client(HTTP_HOST="127.0.0.1")
-    client.force_login(account, "django.contrib.auth.backends.ModelBackend")
+    client.force_login(account, settings.AUTHENTICATION_BACKENDS[0])
     return client
 
 

@@ -16,7 +16,7 @@ from accounts.models import Account
 from tests import kit
 from tests.accounts.door import link, path_of
 from tests.bsod.chromium import Chromium, Page, browser
-from tests.bsod.console.playing import ask, click, frame, settled, sit, until
+from tests.bsod.console.playing import ask, click, frame, sit, until
 from tests.kit import Site, Supply
 from tests.upstream import FaultServer, chat, chat_stream, sse
 
@@ -57,6 +57,12 @@ def send(page: Page, button: str) -> None:
     page.chromium.until(lambda: page.loaded)
 
 
+def answered(page: Page, count: int) -> None:
+    """So many answers have their receipts, in whatever language."""
+    until(page, f"document.querySelectorAll('.answer-acts').length === {count}")
+    until(page, "/\\d/.test([...document.querySelectorAll('.receipt')].pop().innerText)")
+
+
 def call(site: Site, supplied: Supply, key: str) -> requests.Response:
     said = {"Authorization": f"Bearer {key}"}
     url = f"{site.url}/v1/chat/completions"
@@ -88,13 +94,13 @@ def test_a_newcomer_registers_calls_plays_sees_what_it_cost_and_revokes(
     sit(page, site, supplied)
     up.script(chat_stream(("Good ", "day.")))
     ask(page, "Hi")
-    settled(page)
+    answered(page, 1)
     assert "Good day." in str(page.js("document.querySelector('main').innerText"))
     up.script(sse(frame("a" * 300), done=False).hang())
     ask(page, "Go on")
     until(page, "document.querySelector('main').innerText.includes('aaaa')")
     page.press("Escape")
-    settled(page, 2)
+    answered(page, 2)
     page.picture(tmp_path / "3-played.png")
 
     nina = Account.objects.get(username=name)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from bsod.lib.terms import Tier
+from proxy.models import Stat
 from tests import kit
 from tests.kit import Person, Site
 from tests.rawclient import CHAT, JSON_TYPE, Raw, chat_once, once, peak_memory
@@ -362,6 +363,8 @@ def test_large_bodies_are_capped_and_do_not_fill_the_memory(
     site = launch(1, MALLOC_MMAP_THRESHOLD_="1000000")
     supplied = kit.supply(up)
     assert site.chat(alice, supplied).status_code == 200
+    # Once it has been counted, whatever a worker loads for its first call is loaded.
+    assert kit.eventually(lambda: Stat.objects.filter(model=supplied.model).exists(), 10)
     (worker,) = site.workers()
     before = peak_memory(worker)
     text = json.dumps(kit.ask(supplied))[:-1]
