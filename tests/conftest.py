@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterator
 from typing import Any
-from zlib import crc32
 
 import pytest
 from django.db import connections
@@ -19,19 +18,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests marked `once` make no use of the suite's database: one run of them says it all. Of two
-    runs that share the suite each has half of its files."""
-    half, postgresql = os.environ.get("TEST_HALF", ""), bool(os.environ.get("DATABASE_URL"))
-    wanted, others = [], []
-    for item in items:
-        here = not (postgresql and _once(item)) and (not half or half == _half(item))
-        (wanted if here else others).append(item)
-    config.hook.pytest_deselected(items=others)
-    items[:] = wanted
-
-
-def _half(item: pytest.Item) -> str:
-    return str(crc32(item.path.relative_to(item.config.rootpath).as_posix().encode()) % 2)
+    """Tests marked `once` make no use of the suite's database: one run of them says it all."""
+    if os.environ.get("DATABASE_URL"):
+        config.hook.pytest_deselected(items=[item for item in items if _once(item)])
+        items[:] = [item for item in items if not _once(item)]
 
 
 def _once(item: pytest.Item) -> bool:

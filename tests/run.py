@@ -1,9 +1,9 @@
 """`make test`: the whole suite on SQLite and on PostgreSQL, side by side.
 
-Five runs at once, for each spends half its time waiting: what is about the database in two halves
-on either, and what is not (marked `once`). Arguments go to pytest; `--only sqlite` or `--only
-postgresql` is one run of one database. Each has a DATA_DIR and a database of its own. What the
-first run prints comes as it runs, what the others print comes after it.
+Three runs at once, for each spends half its time waiting: what is about the database on either, and
+what is not (marked `once`). Arguments go to pytest; `--only sqlite` or `--only postgresql` is one
+run of one database. Each has a DATA_DIR of its own. What the first run prints comes as it runs,
+what the others print comes after it.
 """
 
 import argparse
@@ -25,13 +25,11 @@ NOTHING_TO_RUN = 5  # pytest's exit code when no test was chosen
 
 
 class Part(NamedTuple):
-    """A run of pytest: its name, what it chooses, its database (None: SQLite), and which half of
-    the files it is for (`tests/conftest.py`)."""
+    """A run of pytest: its name, what it chooses, and its database; None: SQLite."""
 
     name: str
-    chosen: tuple[str, ...] = ()
+    chosen: tuple[str, ...]
     database_url: str | None = None
-    half: str = ""
 
 
 def start(data: Path, args: list[str], part: Part, *, shown: bool) -> "subprocess.Popen[bytes]":
@@ -40,8 +38,6 @@ def start(data: Path, args: list[str], part: Part, *, shown: bool) -> "subproces
     env |= {"DATA_DIR": str(data), "PYTHONUNBUFFERED": "1"}
     if part.database_url:
         env["DATABASE_URL"] = part.database_url
-    if part.half:
-        env["TEST_HALF"] = part.half
     command = [sys.executable, "-m", "pytest", *part.chosen, *args]
     # Into a file: a pipe that nobody reads yet would hold up who writes much.
     with open(data / SAID, "wb") as said:
@@ -56,27 +52,19 @@ def main() -> int:
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="bsod-test-") as folder:
         if options.only == "sqlite":
-            codes = run(Path(folder), args, [Part("SQLite")])
+            codes = run(Path(folder), args, [Part("SQLite", ())])
         else:
             with postgresql() as url:
-                lone = [Part("PostgreSQL", (), url)]
-                codes = run(Path(folder), args, lone if options.only else _halves(url))
+                parts = [Part("PostgreSQL", (), url)]
+                if options.only is None:
+                    parts.append(Part("SQLite", ("-m", "not once")))
+                    parts.append(Part("no database", ("-m", "once")))
+                codes = run(Path(folder), args, parts)
     for name, code in codes.items():
         print(f"{name}: {_said(code)}")
     print(f"{time.monotonic() - began:.0f} s in all")
     ran = [code for code in codes.values() if code != NOTHING_TO_RUN]
     return max(ran, default=NOTHING_TO_RUN)
-
-
-def _halves(url: str) -> list[Part]:
-    """Everything, in five runs that take about as long."""
-    server, _, _name = url.rpartition("/")
-    about = ("-m", "not once")
-    return [
-        *(Part(f"PostgreSQL {half}", about, f"{server}/half{half}", half) for half in "01"),
-        *(Part(f"SQLite {half}", about, None, half) for half in "01"),
-        Part("no database", ("-m", "once")),
-    ]
 
 
 def run(folder: Path, args: list[str], parts: list[Part]) -> dict[str, int]:
