@@ -19,6 +19,7 @@ from rest_framework.response import Response
 from accounts.keys.models import ApiKey
 from bsod.api import Bearer, KeyView
 from bsod.lib import clock
+from bsod.lib.sheet import cell
 from bsod.lib.terms import Permission
 from proxy.errors import ApiError, Code, invalid
 from quotas import usage
@@ -32,8 +33,6 @@ _JSON, _CSV = "application/json", "text/csv"
 _LONGEST = 256  # characters of a name
 _COLUMNS = ("day", "model", "key_id", "key_name", "bucket", "calls", "amount", "prompt_tokens",
             "completion_tokens")  # fmt: skip
-# What a spreadsheet takes for the beginning of a formula, the wide forms included.
-_FORMULA = tuple("=+-@\t\r\n＝＋－＠")
 
 
 class Usage(KeyView):
@@ -157,9 +156,3 @@ def sheet(rows: list[Used], names: Mapping[int, str], span: Span) -> HttpRespons
     answer = HttpResponse(text.getvalue(), content_type=f"{_CSV}; charset=utf-8")
     answer["Content-Disposition"] = f'attachment; filename="usage-{span.first}-{span.last}.csv"'
     return answer
-
-
-def cell(text: str) -> str:
-    """A text that no spreadsheet takes for a formula: whoever named a key does not compute on the
-    machine of whoever opens the table."""
-    return f"'{text}" if text.lstrip(" ").startswith(_FORMULA) else text

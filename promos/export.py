@@ -4,15 +4,8 @@ import csv
 import io
 from collections.abc import Sequence
 
+from bsod.lib.sheet import cell
 from promos.models import Promo
-
-# What a spreadsheet takes for the beginning of a formula, the wide forms included.
-_FORMULA = tuple("=+-@\t\r\n＝＋－＠")
-
-
-def cell(text: str) -> str:
-    """A text that no spreadsheet takes for a formula."""
-    return f"'{text}" if text.lstrip(" ").startswith(_FORMULA) else text
 
 
 def table(promo: Promo, codes: Sequence[str]) -> str:

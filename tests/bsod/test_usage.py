@@ -14,6 +14,7 @@ from accounts.keys.models import ApiKey
 from accounts.keys.service import create_key
 from bsod import usage as view
 from bsod.lib import clock
+from bsod.lib.sheet import cell
 from quotas import usage
 from quotas.models import UsageDay
 from quotas.usage import By, Span, TooMany
@@ -196,8 +197,8 @@ def test_as_a_table_it_computes_nothing_on_the_readers_machine(
 @pytest.mark.once
 @pytest.mark.parametrize("text", ["=1", "+1", "-1", "@x", "\t=1", "\r=1", "  =1", "＝1", "\n=1"])
 def test_the_beginning_of_a_formula_is_made_text(text: str) -> None:
-    assert view.cell(text) == f"'{text}"
-    assert view.cell(f"a{text}") == f"a{text}"
+    assert cell(text) == f"'{text}"
+    assert cell(f"a{text}") == f"a{text}"
 
 
 @pytest.mark.once
