@@ -4,7 +4,6 @@ Closed when the counters are away: a sign-in that nobody counts would be a free 
 """
 
 import ipaddress
-import sqlite3
 import unicodedata
 from typing import Any
 
@@ -12,11 +11,9 @@ from django.contrib import admin
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.views.generic import View
 from django_ratelimit.core import is_ratelimited
-from redis.exceptions import RedisError
 
+from bsod.lib.counters import STORE_AWAY
 from proxy.gateway.head import address_of
-
-STORE_AWAY = (RedisError, sqlite3.Error, OSError)
 
 
 def address(request: HttpRequest) -> str:

@@ -6,7 +6,6 @@ an operator chose himself is only as hard to guess as guessing is slow.
 """
 
 import logging
-import sqlite3
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
@@ -21,10 +20,10 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.generic import View
 from django_ratelimit.core import is_ratelimited
-from redis.exceptions import RedisError
 
 from accounts.models import Account, Ban
 from bsod.lib import clock
+from bsod.lib.counters import STORE_AWAY
 from promos.rules import Why
 from promos.service import Redeemed, Refused, redeem
 
@@ -35,7 +34,6 @@ log = logging.getLogger("bsod.promos")
 
 _JSON, _HTML = "application/json", "text/html"
 _HOME = "/"
-_STORE_AWAY = (RedisError, sqlite3.Error, OSError)
 
 
 def account_of(group: str, request: HttpRequest) -> str:
@@ -127,7 +125,7 @@ def _try(request: HttpRequest) -> Answer:
     try:
         if too_often(request):
             return _TOO_OFTEN
-    except _STORE_AWAY:
+    except STORE_AWAY:
         return _AWAY
     text = code_of(request)
     if text is None:

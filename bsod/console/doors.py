@@ -22,7 +22,7 @@ from django_ratelimit.core import get_usage
 from accounts.flows.find_ban import find_ban
 from accounts.models import Account, Ban
 from bsod.console.errors import refuse, wants_json
-from bsod.throttle import STORE_AWAY
+from bsod.lib.counters import STORE_AWAY
 
 Key = str | Callable[[str, HttpRequest], str]
 Rate = tuple[Key, str]

@@ -16,7 +16,7 @@ from django.utils.translation import override
 from django_ratelimit.core import is_ratelimited
 
 from bsod.lib import clock, ids
-from bsod.throttle import STORE_AWAY
+from bsod.lib.counters import STORE_AWAY
 
 View = Callable[..., HttpResponseBase]
 

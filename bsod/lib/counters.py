@@ -11,7 +11,10 @@ import time
 from typing import Any
 
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
+from redis.exceptions import RedisError
 
+STORE_AWAY = (RedisError, sqlite3.Error, OSError)
+"""What counting raises, here or in Redis, when nobody can count."""
 _SWEEP = 1000  # writes between two deletions of what has expired
 
 
