@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 
 from django.db import connection, transaction
 
+from accounts.models import Account
 from bsod.lib.groupcommit import exclusive
 from bsod.lib.terms import EntryState
 from quotas.meter import used_by
@@ -46,6 +47,12 @@ def audit() -> Audit:
     return result
 
 
+def drift_of(account: Account) -> list[Drift]:
+    """What does not agree in the balances of one account."""
+    with _snapshot():
+        return _add_up(account).drift
+
+
 @contextlib.contextmanager
 def _snapshot() -> Iterator[None]:
     """One view of all three tables, which on neither database keeps a writer waiting."""
@@ -63,8 +70,10 @@ def _snapshot() -> Iterator[None]:
             cursor.execute("ROLLBACK")
 
 
-def _add_up() -> Audit:
-    entries = Entry.objects.order_by()
+def _add_up(account: Account | None = None) -> Audit:
+    entries, balances = Entry.objects.order_by(), Balance.objects.order_by("id")
+    if account:
+        entries, balances = entries.filter(account=account), balances.filter(account=account)
     opened = entries.filter(state=EntryState.OPEN)
     closed = entries.exclude(state=EntryState.OPEN)
     reserved = used_by(opened.values_list("kind", "legs").iterator())
@@ -73,7 +82,7 @@ def _add_up() -> Audit:
     for bucket, amount in closed.filter(kind="call").values_list("bucket", "amount").iterator():
         amounts[bucket] = amounts.get(bucket, 0) + amount
     drift, count = [], 0
-    for row in Balance.objects.order_by("id").iterator():
+    for row in balances.iterator():
         count += 1
         due = row.closed + used.pop(row.pk, 0)
         held = reserved.pop(row.pk, 0)

@@ -35,11 +35,15 @@ def database(django_test_environment: None, django_db_blocker: Any) -> Iterator[
     pytest-django's own fixtures would roll back or empty the tables after a test; here other
     processes read and write them all the time.
     """
+    from quotas.audit import audit
+
     with django_db_blocker.unblock():
         made = setup_databases(verbosity=0, interactive=False)
         yield
+        drift = audit().drift
         connections.close_all()
         teardown_databases(made, verbosity=0)
+        assert drift == [], "the ledger of the whole suite does not add up"
 
 
 @pytest.fixture(autouse=True)

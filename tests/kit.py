@@ -32,7 +32,7 @@ from bsod.lib.groupcommit import exclusive
 from bsod.lib.terms import Tier
 from proxy.models import Model, Offer, Provider, ProviderKey
 from proxy.pool import bump, vault
-from quotas.audit import audit
+from quotas.audit import audit, drift_of
 from quotas.models import Balance, Entry
 from tests.upstream import FaultServer
 
@@ -291,12 +291,17 @@ def manage(*args: str, **env: str) -> "subprocess.CompletedProcess[str]":
 
 
 def ledger_adds_up(person: Person | None = None) -> bool:
-    """The audit finds no drift; with a person, none of his calls is open either."""
-    if person:
-        open_calls = Entry.objects.filter(account=person.account, state="open")
-        assert not open_calls.exists()
-        assert person.reserved() == 0
-    assert audit().drift == []
+    """The audit finds no drift; of a person alone, and then none of his calls is open either.
+
+    The whole ledger, of everybody who was ever in the suite, is added up when that ends.
+    """
+    if person is None:
+        assert audit().drift == []
+        return True
+    open_calls = Entry.objects.filter(account=person.account, state="open")
+    assert not open_calls.exists()
+    assert person.reserved() == 0
+    assert drift_of(person.account) == []
     return True
 
 

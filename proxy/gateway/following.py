@@ -4,19 +4,17 @@ Ids are taken down before anybody sees them. A thing that has been begun takes t
 with it; whoever shows its end first closes that, once (`jobs.py`).
 """
 
-import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, TypeVar
-
-from django.db import connection
+from typing import Any
 
 from bsod.lib import clock
 from bsod.lib.terms import ObjectKind
 from proxy import jobs
 from proxy.gateway import jobs as ends
+from proxy.gateway.aside import aside
 from proxy.gateway.journey import Outcome, Ticket
 from proxy.gateway.operations import Begun
 from proxy.models import Job
@@ -26,7 +24,6 @@ from proxy.providers.base import Found
 from proxy.route import NAMES
 
 log = logging.getLogger("bsod.jobs")
-Value = TypeVar("Value")
 # Where a provider tells the state of what has been begun there.
 _PATHS = {
     ObjectKind.RESPONSE: "responses",
@@ -170,15 +167,3 @@ async def downloaded(ticket: Ticket) -> None:
     for item in ticket.binding.owned if ticket.binding else ():
         if item.kind == ObjectKind.VIDEO and item.job:
             await aside(partial(ends.finish, item.job, ObjectKind.VIDEO, jobs.there()))
-
-
-async def aside(work: Callable[[], Value]) -> Value:
-    """Run something rare that uses the database, in a thread that keeps no connection."""
-
-    def run() -> Value:
-        try:
-            return work()
-        finally:
-            connection.close()
-
-    return await asyncio.to_thread(run)

@@ -11,8 +11,8 @@ import orjson
 from bsod.lib import clock
 from bsod.lib.terms import Bucket, EntryKind
 from proxy.errors import ApiError, Code
+from proxy.gateway.aside import aside
 from proxy.gateway.asking import Asking
-from proxy.gateway.page import ask
 from proxy.models import ProviderKey
 from quotas import ledger
 from quotas.models import USER, Balance, Entry
@@ -26,7 +26,7 @@ async def generation(asking: Asking) -> tuple[int, Any]:
 
 async def receipt(account: int, id_: str) -> dict[str, Any]:
     """What one call of an account has cost. ApiError 404."""
-    found: dict[str, Any] | None = await ask(lambda: _found(account, id_))
+    found: dict[str, Any] | None = await aside(lambda: _found(account, id_))
     if found is None:
         raise ApiError(
             Code.NOT_FOUND,

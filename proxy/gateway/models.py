@@ -18,7 +18,7 @@ from bsod.lib import clock
 from bsod.lib.terms import ObjectKind
 from proxy.catalogue import Catalogue, ModelInfo
 from proxy.gateway.aim import find_model, no_model
-from proxy.gateway.page import ask
+from proxy.gateway.aside import aside
 from proxy.models import Object
 from proxy.pool import Pool, Snapshot
 from proxy.showing import Look, changes_at, heads, shown, stated, tail, whole
@@ -98,7 +98,7 @@ async def wanted(pool: Pool, name: str, account: int | None) -> ModelInfo:
     if not name.startswith("ft:"):
         return find_model(pool.snapshot.catalogue, name)
     # Somebody's own: nobody else learns that there is one.
-    row = await ask(partial(_tuned, account, name))
+    row = await aside(partial(_tuned, account, name))
     if row is None or row.provider_id not in pool.snapshot.slugs:
         raise no_model(name)
     found = pool.snapshot.catalogue.tuned(name, row.provider_id)

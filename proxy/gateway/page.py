@@ -4,20 +4,18 @@ Newest first, but for stored completions, as OpenAI has it. Cursors are ids of o
 order is that in which they were recorded. Objects whose key is no more are left out.
 """
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
-from django.db import Error
 from django.db.models import Q, QuerySet
 
 from bsod.lib import clock
 from bsod.lib.terms import ObjectKind
 from proxy.errors import ApiError, Code, invalid
-from proxy.gateway.admission import quota_unavailable
-from proxy.gateway.following import aside
+from proxy.gateway.aside import aside
 from proxy.models import Object
 
 _PORTION = 100  # rows read at a time
@@ -164,12 +162,12 @@ def _place(account: int, kind: ObjectKind, param: str, id_: str) -> int | None:
 
 async def own_rows(account: int, kind: ObjectKind, page: Page) -> AsyncGenerator[Row, None]:
     """The account's rows from the page's cursor on, a portion at a time. Raises ApiError."""
-    after = await ask(partial(_place, account, kind, "after", page.after))
-    before = await ask(partial(_place, account, kind, "before", page.before))
+    after = await aside(partial(_place, account, kind, "after", page.after))
+    before = await aside(partial(_place, account, kind, "before", page.before))
     below, above = (after, before) if page.newest_first else (before, after)
     falling = page.newest_first is not page.backwards
     while True:
-        rows = await ask(partial(_portion, account, kind, below, above, falling))
+        rows = await aside(partial(_portion, account, kind, below, above, falling))
         for row in rows:
             yield row
         if len(rows) < _PORTION:
@@ -188,11 +186,3 @@ def _portion(
     names = ("pk", "provider_id", "key_id", "upstream_id", "data")
     ordered = found.order_by("-pk" if falling else "pk").values_list(*names)
     return [Row(*values) for values in ordered[:_PORTION]]
-
-
-async def ask(work: Callable[[], Any]) -> Any:
-    """Ask the record. ApiError 503 when it is away."""
-    try:
-        return await aside(work)
-    except Error:
-        raise quota_unavailable() from None

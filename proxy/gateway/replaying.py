@@ -6,9 +6,9 @@ from functools import partial
 from bsod.lib.steps import step
 from bsod.lib.vault import VaultError
 from proxy.gateway.answer import send_json, timing
+from proxy.gateway.aside import aside
 from proxy.gateway.copying import owner
 from proxy.gateway.exchange import Exchange
-from proxy.gateway.following import aside
 from proxy.gateway.idempotency import unknown
 from proxy.gateway.journey import Replay
 from proxy.gateway.limits import quota_headers

@@ -35,9 +35,11 @@ def strictly(raw: bytes) -> tuple[Any, bytes]:
         value = orjson.loads(raw)
         text = orjson.dumps(value)
         if text != raw.strip():
-            del value  # a large text is in memory once beside its objects, not twice
+            # A large text is in memory beside one other form of it, not beside three.
+            del value, text
             json.loads(raw, object_pairs_hook=_pairs)
             value = orjson.loads(raw)
+            text = orjson.dumps(value)
     except _Twice as twice:
         raise ApiError(Code.INVALID_JSON, f"The key {twice.args[0]!r} appears twice.") from None
     except (ValueError, RecursionError, TypeError):

@@ -7,8 +7,9 @@ from typing import Any
 from bsod.lib import clock
 from bsod.lib.terms import ObjectKind
 from proxy.errors import ApiError, Code
+from proxy.gateway.aside import aside
 from proxy.gateway.asking import Asking
-from proxy.gateway.page import ask, body, own_rows, page_of
+from proxy.gateway.page import body, own_rows, page_of
 from proxy.models import Object
 
 _LIVES = 3600  # seconds
@@ -36,7 +37,7 @@ async def upload(asking: Asking) -> tuple[int, Any]:
         account_id=asking.account, kind=ObjectKind.UPLOAD, upstream_id=id_
     ).order_by("-pk")
     names = ("data", "key__deleted_at", "provider__deleted_at")
-    found = await ask(lambda: list(rows.values_list(*names)))
+    found = await aside(lambda: list(rows.values_list(*names)))
     if not found:
         raise ApiError(Code.NOT_FOUND, f"There is no such object as '{id_}'.", param="upload_id")
     living = [data for data, *deleted in found if not any(deleted)]

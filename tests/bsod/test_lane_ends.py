@@ -168,7 +168,7 @@ def test_connections_are_counted_right_whatever_becomes_of_them(
     lane.send(post(who, kit.ask(supplied)))
     other.send(post(who, kit.ask(supplied), ("X_Odd", "1")))
     gate.wait_for(2)
-    time.sleep(0.5)  # whoever has left is gone
+    assert eventually(lambda: _connections(site) == 2, 10), "whoever has left is gone"
     site.process.send_signal(signal.SIGTERM)
     assert eventually(lambda: "connections to finish" in site.log.read_text(), 5)
     gate.open()
@@ -200,6 +200,13 @@ def test_a_crowd_that_says_nothing_and_leaves_is_forgotten(launch: Any, up: Faul
     assert site.stop() == 0
     assert time.monotonic() - began < 5
     assert "Traceback" not in site.log.read_text()
+
+
+def _connections(site: Site) -> int:
+    """Connections that clients have to a gateway, as it sees them."""
+    port, open_ = f":{int(site.url.rpartition(':')[2]):04X}", ("01", "08")
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(row[1].endswith(port) and row[3] in open_ for row in rows)
 
 
 def _sockets(process: int) -> int:
