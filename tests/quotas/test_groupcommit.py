@@ -211,7 +211,7 @@ def test_closes_outlive_a_database_that_is_away(
     monkeypatch.setattr(groupcommit, "MOST", 8)
 
     async def scene() -> None:
-        async with running() as line:
+        async with running(every=0.5) as line:
             tickets = await answers(
                 line.submit(*(admit(token(alice.secret), name) for _ in range(30)))
             )
