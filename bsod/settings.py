@@ -285,10 +285,11 @@ CACHES: dict[str, dict[str, object]] = {
         "LOCATION": str(DATA_DIR / "counters.sqlite3"),
     }
 }
-if env("CACHE_URL"):
+CACHE_URL = env("CACHE_URL")
+if CACHE_URL:
     CACHES["default"] = {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
-        "LOCATION": env("CACHE_URL"),
+        "LOCATION": CACHE_URL,
         "KEY_PREFIX": "bsod",
         # A store that does not answer must not hold a form for minutes.
         "OPTIONS": {"socket_connect_timeout": 2, "socket_timeout": 2},

@@ -8,6 +8,8 @@ import pytest
 
 from proxy.errors import ERRORS, ApiError, Code, invalid
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).resolve().parent.parent
 FOUR = {"message", "type", "param", "code"}
 

@@ -10,11 +10,16 @@ import threading
 import time
 from typing import Any
 
+from django.conf import settings
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
-from redis.exceptions import RedisError
 
-STORE_AWAY = (RedisError, sqlite3.Error, OSError)
+STORE_AWAY: tuple[type[Exception], ...] = (sqlite3.Error, OSError)
 """What counting raises, here or in Redis, when nobody can count."""
+if settings.CACHE_URL:
+    # A large package: who does not use it need not wait for it at each start.
+    from redis.exceptions import RedisError
+
+    STORE_AWAY = (*STORE_AWAY, RedisError)
 _SWEEP = 1000  # writes between two deletions of what has expired
 
 

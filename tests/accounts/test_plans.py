@@ -10,6 +10,8 @@ from accounts.models import Plan
 from accounts.plans import PlanTerms, credit_period, standing
 from bsod.lib.terms import PlanKind
 
+pytestmark = pytest.mark.once
+
 FREE = PlanTerms("free", PlanKind.BUCKETS, 1000, 100, {"image": 10}, 0, 30)
 SUPPORTER = PlanTerms("supporter", PlanKind.BUCKETS, 2000, 200, {"image": 30}, 0, 30)
 PRO = PlanTerms("pro", PlanKind.CREDITS, 5000, 500, {}, 15_000_000, 30)

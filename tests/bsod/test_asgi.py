@@ -10,6 +10,8 @@ from tests.kit import Person, Site
 from tests.rawclient import CHAT, JSON_TYPE, Raw, Reply, chat_once, once
 from tests.upstream import FaultServer
 
+pytestmark = pytest.mark.once
+
 ULID = re.compile(r"[0-9A-HJKMNP-TV-Z]{26}")
 
 

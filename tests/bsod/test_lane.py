@@ -14,6 +14,8 @@ from tests.kit import Person, Site
 from tests.rawclient import Raw, Reply, peak_memory, request
 from tests.upstream import FaultServer, Gate, chat, sse, sse_frame
 
+pytestmark = pytest.mark.once
+
 MB = 1_000_000
 
 
@@ -116,7 +118,6 @@ def test_an_address_is_told_anew_by_every_request_of_a_proxys_connection(
 # ---- pieces
 
 
-@pytest.mark.once
 def test_a_body_in_pieces_is_the_lanes(site: Site, up: FaultServer, alice: Person) -> None:
     supplied = kit.supply(up)
     call = post(alice, kit.ask(supplied))
@@ -136,7 +137,6 @@ def test_a_body_in_pieces_is_the_lanes(site: Site, up: FaultServer, alice: Perso
         assert by_lane(raw.reply())
 
 
-@pytest.mark.once
 def test_a_body_that_stalls_is_handed_over_and_still_answered(
     site: Site, up: FaultServer, alice: Person
 ) -> None:
@@ -166,7 +166,6 @@ def test_a_body_that_stalls_is_handed_over_and_still_answered(
 # ---- requests sent ahead
 
 
-@pytest.mark.once
 def test_requests_sent_ahead_are_answered_in_their_order_by_whom_they_are_for(
     site: Site, up: FaultServer, alice: Person
 ) -> None:
@@ -190,7 +189,6 @@ def test_requests_sent_ahead_are_answered_in_their_order_by_whom_they_are_for(
         assert not any(by_lane(reply) for reply in replies[lanes:])
 
 
-@pytest.mark.once
 @pytest.mark.parametrize("stream", [False, True])
 def test_garbage_behind_a_call_is_refused_after_it_was_answered(
     site: Site, up: FaultServer, alice: Person, stream: bool
@@ -209,7 +207,6 @@ def test_garbage_behind_a_call_is_refused_after_it_was_answered(
     assert (refusal.status, refusal.error["code"]) == (400, Code.INVALID_REQUEST)
 
 
-@pytest.mark.once
 def test_the_beginning_of_a_next_head_may_come_with_a_call(
     site: Site, up: FaultServer, alice: Person
 ) -> None:
@@ -224,7 +221,6 @@ def test_the_beginning_of_a_next_head_may_come_with_a_call(
             assert (reply.status, by_lane(reply)) == (200, False)
 
 
-@pytest.mark.once
 def test_a_flood_behind_a_call_waits_in_the_clients_kernel_and_is_answered(
     launch: Any, up: FaultServer, alice: Person
 ) -> None:

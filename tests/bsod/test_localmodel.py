@@ -19,6 +19,8 @@ import requests
 
 from bsod import localmodel
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = [sys.executable, "-m", "bsod.localmodel", "--port"]
 KEY = "a-key-of-this-test"

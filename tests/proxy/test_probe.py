@@ -33,6 +33,8 @@ from tests.upstream import (
     sse,
 )
 
+pytestmark = pytest.mark.once
+
 NOBODY, AUTH, BILLING, FAILURE, CONNECT = (
     Blame.NOBODY, Blame.AUTH, Blame.BILLING, Blame.FAILURE, Blame.CONNECT,
 )  # fmt: skip

@@ -9,6 +9,8 @@ from tests import kit
 from tests.upstream import FaultServer, Reply, error, json_reply
 from tests.upstream.gemini import google_error, perplexity
 
+pytestmark = pytest.mark.once
+
 
 def gemini(up: FaultServer) -> ProviderKey:
     return kit.supply(up, kind="gemini", base_url=f"{up.url}/v1beta/openai").key_row()

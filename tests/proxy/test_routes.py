@@ -9,6 +9,8 @@ from proxy.matching import NAMESPACES, OWN, Match, match, ours
 from proxy.route import VARIABLE, Plane
 from proxy.routes import ROUTES
 
+pytestmark = pytest.mark.once
+
 ALL = [(route.method, route.path) for route in ROUTES]
 
 

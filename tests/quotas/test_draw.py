@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from quotas.draw import Drawn, Leg, Row, draw, free, order
 
+pytestmark = pytest.mark.once
+
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 DAY = "2026-11-21"
 

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from bsod.lib.terms import Bucket
 from quotas.pricing import Reservation, Tariff, TooLittle, media_tariff, reserve, text_tariff
 
+pytestmark = pytest.mark.once
+
 BASE = text_tariff(pro=False, credits=False, price_in=7, price_out=9)
 PRO = text_tariff(pro=True, credits=False, price_in=7, price_out=9)
 CREDITS = text_tariff(pro=True, credits=True, price_in=42, price_out=334)

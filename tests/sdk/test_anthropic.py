@@ -24,6 +24,8 @@ from tests.upstream.anthropic import (
     tool_use,
 )
 
+pytestmark = pytest.mark.once
+
 MESSAGES: list[Any] = [
     {"role": "system", "content": "Be brief."},
     {"role": "user", "content": "Hello"},

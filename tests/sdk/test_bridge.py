@@ -13,6 +13,8 @@ from tests import kit
 from tests.kit import Person, Site, Supply
 from tests.upstream import FaultServer, Reply, chat, json_reply, sse
 
+pytestmark = pytest.mark.once
+
 QUESTION: list[Any] = [{"role": "user", "content": "What is the weather?"}]
 PARAMETERS = {"type": "object", "properties": {"city": {"type": "string"}}}
 FLOW = {"input_tokens": 5, "input_tokens_details": {"cached_tokens": 3}, "output_tokens": 3,

@@ -30,6 +30,8 @@ from tests.upstream.gemini import (
     vectors,
 )
 
+pytestmark = pytest.mark.once
+
 MESSAGES: list[Any] = [{"role": "user", "content": "Hello"}]
 TOOLS: list[Any] = [
     {"type": "function",

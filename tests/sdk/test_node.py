@@ -13,6 +13,8 @@ from tests.sdk.gateway import arrived, not_before
 from tests.sdk.house import HERE
 from tests.upstream import FaultServer, chat, chat_stream
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture
 def supplied(up: FaultServer) -> Supply:
@@ -106,7 +108,6 @@ def test_an_exhausted_quota_costs_one_request(
     assert supplied.up.seen == []
 
 
-@pytest.mark.once
 def test_one_request_too_many_a_minute_is_made_again_after_its_wait(
     ask: Call, alice: Person
 ) -> None:
@@ -125,7 +126,6 @@ def test_a_failure_in_the_middle_of_a_stream_is_raised(ask: Call, supplied: Supp
     assert answer["text"], "what had come was delivered"
 
 
-@pytest.mark.once
 def test_the_lock_pins_by_hash_and_names_no_host() -> None:
     text = (HERE / "package-lock.json").read_text()
     assert "://" not in text

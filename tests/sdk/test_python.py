@@ -14,6 +14,8 @@ from tests.kit import Person, Site, Supply
 from tests.sdk.gateway import arrived, not_before
 from tests.upstream import FaultServer, chat, chat_stream, error
 
+pytestmark = pytest.mark.once
+
 MESSAGES: list[Any] = [{"role": "user", "content": "Hello"}]
 
 
@@ -181,7 +183,6 @@ def _quota(error: openai.APIStatusError) -> dict[str, Any]:
     return quota
 
 
-@pytest.mark.once
 def test_one_request_too_many_a_minute_is_made_again_after_its_wait(
     site: Site, supplied: Supply, alice: Person
 ) -> None:

@@ -11,6 +11,8 @@ import requests
 from . import FaultServer, Reply, error
 from .conftest import Connect
 
+pytestmark = pytest.mark.once
+
 
 def test_what_is_recorded_is_what_was_on_the_wire(up: FaultServer, connect: Connect) -> None:
     head = (

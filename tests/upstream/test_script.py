@@ -9,6 +9,8 @@ import pytest
 from . import FaultServer, Reply, Seen, error, json_reply
 from .conftest import Connect
 
+pytestmark = pytest.mark.once
+
 
 def test_queue_in_order_then_default(up: FaultServer, connect: Connect) -> None:
     up.default = Reply(299)

@@ -27,6 +27,8 @@ from . import (
     sse,
 )
 
+pytestmark = pytest.mark.once
+
 ASKING_USAGE = {"stream_options": {"include_usage": True}}
 
 

@@ -15,6 +15,8 @@ from . import Drip, FaultServer, Gate, Pause, Reply, Seen, chat, garbage, hang
 from .conftest import Connect, until
 from .reply import Piece
 
+pytestmark = pytest.mark.once
+
 PLAIN = Reply(headers=(("X-A", "1"), ("X-A", b"2")), body=[b"hello ", b"", b"world"])
 
 

@@ -7,6 +7,7 @@ offers nothing of that, the provider knows better.
 
 from collections.abc import Set
 from enum import Enum
+from functools import lru_cache
 from typing import Protocol
 
 from bsod.lib.terms import Service, Shape
@@ -31,6 +32,11 @@ class Serving(Protocol):
 
 def way(adapter: Serving, service: Service, speaks: Set[Service] | None) -> Way:
     """`speaks`: None where nothing is known of the model; empty where it answers neither."""
+    return _way(adapter, service, speaks)  # type: ignore[arg-type]  # whatever serves has a hash
+
+
+@lru_cache(maxsize=1024)  # asked several times a call, of a few adapters
+def _way(adapter: Serving, service: Service, speaks: Set[Service] | None) -> Way:
     other = OTHER.get(service)
     if other is None:
         return Way.NATIVE if adapter.serves(service) else Way.NONE

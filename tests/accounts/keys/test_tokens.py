@@ -13,6 +13,8 @@ from accounts.keys import tokens
 from accounts.keys.tokens import matches, mint, parse
 from tests.kit import Person
 
+pytestmark = pytest.mark.once
+
 FORM = re.compile(r"bsod-[a-z0-9]{12}[A-Za-z0-9_-]{43}[A-Za-z0-9_-]{4}")
 
 

@@ -11,6 +11,8 @@ from proxy import probe
 from tests import kit
 from tests.upstream import FaultServer
 
+pytestmark = pytest.mark.once
+
 
 @pytest.mark.parametrize("host", [
     "169.254.169.254", "169.254.0.1", "2852039166", "0xa9fea9fe", "0251.0376.0251.0376",

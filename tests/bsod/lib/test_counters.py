@@ -12,6 +12,8 @@ import pytest
 
 from bsod.lib.counters import CounterCache
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).resolve().parents[3]
 COUNT = """
 import sys

@@ -1,6 +1,10 @@
 """Memory is given back once there is quiet, and only then."""
 
+import pytest
+
 from bsod.lib.memory import Quiet
+
+pytestmark = pytest.mark.once
 
 
 def test_memory_is_given_back_once_when_work_stands_still() -> None:

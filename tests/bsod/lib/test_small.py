@@ -17,6 +17,8 @@ from accounts.models import Account
 from bsod.lib import clock, ids, sql
 from tests.kit import Person
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).resolve().parents[3]
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 

@@ -7,6 +7,8 @@ from cryptography.fernet import Fernet
 
 from bsod.lib.vault import Vault, VaultError
 
+pytestmark = pytest.mark.once
+
 OLD, NEW, OTHER = (Fernet.generate_key().decode() for _ in range(3))
 SECRET = "sk-привет-\0-secret"
 

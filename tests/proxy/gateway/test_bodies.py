@@ -12,6 +12,8 @@ from tests.kit import Person, Site
 from tests.rawclient import CHAT, JSON_TYPE, Raw, chat_once, once, peak_memory
 from tests.upstream import FaultServer, chat
 
+pytestmark = pytest.mark.once
+
 MB = 1_000_000
 HUGE = "9" * 400
 

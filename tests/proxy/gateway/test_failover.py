@@ -27,6 +27,8 @@ from tests.upstream import (
     sse,
 )
 
+pytestmark = pytest.mark.once
+
 BOTH = pytest.mark.parametrize("stream", [False, True])
 
 

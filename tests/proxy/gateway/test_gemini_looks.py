@@ -13,6 +13,8 @@ from tests.proxy.gateway.begun import begun, end_of, nothing_due, poll
 from tests.upstream import FaultServer, Reply, json_reply
 from tests.upstream.gemini import OPERATION, google_error, operation
 
+pytestmark = pytest.mark.once
+
 FILM = Film("veo-3.1-generate-preview", "7hgvzz3v5yhc", 1_790_000_000, 8, "1280x720")
 
 

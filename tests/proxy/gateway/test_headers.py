@@ -16,6 +16,8 @@ from tests.upstream import (
     split_headers,
 )
 
+pytestmark = pytest.mark.once
+
 # What a provider may see, in lower case; the values it may see are below.
 ALLOWED = {
     "host", "content-length", "content-type", "authorization", "user-agent", "accept-encoding",

@@ -27,6 +27,8 @@ from tests.upstream import (
     sse_frame,
 )
 
+pytestmark = pytest.mark.once
+
 MB = 1_000_000
 
 

@@ -28,6 +28,8 @@ from tests.proxy.gateway.begun import (
 )
 from tests.upstream import FaultServer, Gate, Reply, error, garbage, giant_json, json_reply
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture(autouse=True)
 def mine(database: None) -> None:
@@ -285,7 +287,6 @@ def test_an_output_that_breaks_off_is_read_again(alice: Person, up: FaultServer)
     assert end_of(alice)[1] == 20
 
 
-@pytest.mark.once
 @pytest.mark.parametrize("size", [1, 7, 1000, 10**6])
 def test_output_is_read_in_pieces_of_any_size(size: int) -> None:
     text = lines(CHAT, None, ANSWER) + b"\n"
@@ -294,7 +295,6 @@ def test_output_is_read_in_pieces_of_any_size(size: int) -> None:
     assert found == [Tokens(10, 5, 4), None, Tokens(3, 2, 0), None]
 
 
-@pytest.mark.once
 def test_a_line_beyond_all_measure_is_read_by_its_end_alone() -> None:
     def pieces() -> Iterator[bytes]:
         yield b'{"response":{"status_code":200,"body":{"data":["\\"usage\\":{\\"input_tokens\\":9}'

@@ -13,6 +13,8 @@ from tests.proxy.gateway.streams import DONE, chunk, held, texts
 from tests.rawclient import Raw, chat_once, events
 from tests.upstream import FaultServer, Gate, Pause, Reply, sse_frame, usage_of
 
+pytestmark = pytest.mark.once
+
 COMPLETE = {
     "done": [sse_frame(chunk("hi", "stop")), DONE],
     "no done": [sse_frame(chunk("hi", "stop"))],

@@ -25,6 +25,8 @@ from tests.upstream import (
     usage_of,
 )
 
+pytestmark = pytest.mark.once
+
 FRAMES = [sse_frame(chunk("one ")), sse_frame(chunk("two "))]
 
 

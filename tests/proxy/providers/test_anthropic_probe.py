@@ -1,11 +1,15 @@
 """A provider that speaks Anthropic, added and probed as an operator does it."""
 
+import pytest
+
 from bsod.lib.terms import Blame
 from proxy import probe, service
 from proxy.models import Offer
 from tests import kit
 from tests.upstream import FaultServer, json_reply
 from tests.upstream.anthropic import answer, refusal, text
+
+pytestmark = pytest.mark.once
 
 
 def test_its_list_is_read_and_its_keys_are_proven(up: FaultServer) -> None:

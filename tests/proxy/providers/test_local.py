@@ -13,6 +13,8 @@ from tests.kit import Person, Site
 from tests.proxy.providers.talk import asked, chunk, event, final, said, usage
 from tests.upstream import FaultServer
 
+pytestmark = pytest.mark.once
+
 TIMINGS = {"prompt_n": 31, "predicted_per_second": 47.4}
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
 CALL = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}
