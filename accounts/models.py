@@ -1,4 +1,5 @@
-"""Who uses the product: accounts, the plans they are on, the bans that stop them."""
+"""Who uses the product: accounts, the plans they are on, the bans that stop them; and what admins
+have done (`accounts/audit.py` writes it)."""
 
 from datetime import datetime
 from typing import Any
@@ -61,6 +62,12 @@ class Account(AbstractUser):
     def __str__(self) -> str:
         return self.username
 
+    def get_full_name(self) -> str:
+        return ""
+
+    def get_short_name(self) -> str:
+        return self.username
+
 
 class Ban(models.Model):
     """A stop on everything an account does, until a moment or for good."""
@@ -92,3 +99,40 @@ class Ban(models.Model):
     def save(self, *args: Any, **kwargs: Any) -> None:
         self.reason = self.reason.strip()
         super().save(*args, **kwargs)
+
+
+class AuditEvent(models.Model):
+    """One act of an admin. A trigger refuses to change or delete it (`accounts/triggers.py`)."""
+
+    at = models.DateTimeField(default=clock.now)
+    # Nothing may be written here again, so that no account's end can reach into it.
+    actor = models.ForeignKey(
+        Account, models.DO_NOTHING, null=True, blank=True, related_name="+", db_constraint=False
+    )
+    actor_name = models.CharField(max_length=150, blank=True, default="")
+    verb = models.CharField(max_length=40)
+    target_kind = models.CharField(max_length=60, blank=True, default="")
+    target_id = models.CharField(max_length=40, blank=True, default="")
+    target_text = models.CharField(max_length=200, blank=True, default="")
+    reason = models.CharField(max_length=500, blank=True, default="")
+    facts = models.JSONField(default=dict, blank=True)
+    address = models.CharField(max_length=45, blank=True, default="")
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [
+            models.Index(fields=["at"], name="audit_at"),
+            models.Index(fields=["target_kind", "target_id"], name="audit_target"),
+            models.Index(fields=["actor_name"], name="audit_actor"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.verb} {self.target_text}".strip()
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if not self._state.adding:
+            raise TypeError("What has been done cannot be changed.")
+        super().save(*args, **kwargs)
+
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        raise TypeError("What has been done cannot be deleted.")

@@ -3,6 +3,7 @@
 import os
 import time
 from collections import deque
+from datetime import datetime
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _PAIRS = [a + b for a in _CROCKFORD for b in _CROCKFORD]
@@ -19,6 +20,12 @@ def ulid() -> str:
     return "".join([_PAIRS[value >> shift & 0x3FF] for shift in range(120, -1, -10)])
 
 
+def first_of(moment: datetime) -> str:
+    """The least ULID that can have been made at a moment."""
+    value = int(moment.timestamp() * 1000) << 80
+    return "".join([_PAIRS[value >> shift & 0x3FF] for shift in range(120, -1, -10)])
+
+
 def _ten_bytes() -> bytes:
     """From the system's generator, drawn in blocks: a system call for each id is dear.
 
@@ -30,3 +37,9 @@ def _ten_bytes() -> bytes:
         block = os.urandom(_EACH * 256)
         _drawn.extend(block[at : at + _EACH] for at in range(0, len(block), _EACH))
         return os.urandom(_EACH)
+
+
+def first(moment: datetime) -> str:
+    """What sorts before every id made at this moment or later, and after all others."""
+    value = max(0, int(moment.timestamp() * 1000)) << 80
+    return "".join([_PAIRS[value >> shift & 0x3FF] for shift in range(120, -1, -10)])

@@ -99,7 +99,8 @@ class Blame(StrEnum):
 
 
 class RestReason(StrEnum):
-    """Why a key is left alone. Only `rate_limit` ends by the clock; the others by a probe."""
+    """Why a key is left alone. `rate_limit` and `cooled` end by the clock, `off` when an admin says
+    so; the others by a probe."""
 
     NEW = "new"
     RATE_LIMIT = "rate_limit"
@@ -107,6 +108,10 @@ class RestReason(StrEnum):
     BILLING = "billing"
     FAILURES = "failures"
     UNREACHABLE = "unreachable"
+    COOLED = "cooled"
+    """An admin has sent it to rest for a while."""
+    OFF = "off"
+    """An admin has switched it off."""
 
 
 class Service(StrEnum):
