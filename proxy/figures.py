@@ -9,13 +9,15 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import reduce
+from operator import or_
 from typing import Any, NamedTuple, TypeVar
 
-from django.db.models import Sum
+from django.db.models import Q, Sum
 
 from bsod.lib.terms import RestReason
 from proxy import stats
-from proxy.histogram import BUCKETS, quantile
+from proxy.histogram import BUCKETS, names, quantile
 from proxy.models import Busy, Stat
 from proxy.pool import Snapshot
 from proxy.routes import ROUTES
@@ -28,6 +30,8 @@ FAILED = {"5xx", stats.CUT}
 ASIDE = {stats.LEDGER} | {
     stats.name_of(route.method, route.path) for route in ROUTES if route.group == "monitoring"
 }
+
+_NOTHING, _NO_TIMES = [0] * (LATENCY - 1), [0] * BUCKETS
 
 
 class Window(NamedTuple):
@@ -106,6 +110,36 @@ def summed(step: Step, since: datetime) -> list[Counted]:
     return [Counted(None, Key(*row[:4]), row[4:]) for row in found.values_list(*Key._fields, *sums)]
 
 
+def over_time(since: Mapping[Step, datetime]) -> dict[Step, list[Counted]]:
+    """How many calls there were in each hour, day and so on from some moment, by how they ended,
+    and how long they took; without what is asked by machines. One statement, few rows."""
+    wanted = reduce(or_, (Q(step=step, at__gte=at) for step, at in since.items()))
+    rows = Stat.objects.filter(wanted).exclude(route__in=ASIDE).order_by()
+    sums = {f"sum_{name}": Sum(name) for name in ("count", *names("latency"))}
+    found: dict[Step, list[Counted]] = {step: [] for step in since}
+    grouped = rows.values("step", "at", "status").annotate(**sums)
+    for step, at, status, count, *latency in grouped.values_list("step", "at", "status", *sums):
+        cell = [count, *_NOTHING, *latency, *_NO_TIMES]
+        found[Step(step)].append(Counted(at, Key("", "", "", status), cell))
+    return found
+
+
+class Asked(NamedTuple):
+    """What a model was asked for."""
+
+    model: str
+    calls: int
+    tokens: int
+
+
+def busiest(step: Step, since: datetime, most: int) -> list[Asked]:
+    """The models with most calls from some moment on."""
+    rows = Stat.objects.filter(step=step, at__gte=since).exclude(model="")
+    tokens = Sum("prompt") + Sum("completion")
+    found = rows.order_by().values("model").annotate(calls=Sum("count"), tokens=tokens)
+    return [Asked(**row) for row in found.order_by("-calls", "model")[:most]]
+
+
 def of_window(window: Window, now: datetime) -> list[Counted]:
     """What was counted in a window, in whole minutes or hours, the current one included."""
     unit = timedelta(minutes=1) if window.step is Step.MINUTE else timedelta(hours=1)
@@ -177,8 +211,14 @@ _STATES = {
     RestReason.RATE_LIMIT: "limited",
     RestReason.AUTH: "disabled",
     RestReason.BILLING: "disabled",
+    RestReason.OFF: "disabled",
     RestReason.NEW: "new",
 }
+
+
+def state_of(reason: str) -> str:
+    """What a key is called that rests for this."""
+    return _STATES.get(RestReason(reason), "resting")
 
 
 def key_states(snapshot: Snapshot, provider: int, now: float) -> Mapping[str, int]:
@@ -188,6 +228,6 @@ def key_states(snapshot: Snapshot, provider: int, now: float) -> Mapping[str, in
     for key in snapshot.keys.get(provider, ()):
         rests = [whole, snapshot.rests.get((None, key.id, ""))]
         reasons = [rest.reason for rest in rests if rest and rest.holds(now)]
-        states = [_STATES.get(RestReason(reason), "resting") for reason in reasons]
+        states = [state_of(reason) for reason in reasons]
         found[max(states, key=KEY_STATES.index, default="live")] += 1
     return found

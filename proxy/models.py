@@ -59,6 +59,27 @@ class ProviderKey(models.Model):
     failures = models.PositiveIntegerField(default=0, editable=False)
     created_at = models.DateTimeField(default=clock.now, editable=False)
     deleted_at = models.DateTimeField(null=True, blank=True, editable=False)
+    # An admin wants to know how it is: the worker asks. What the last probe said.
+    asked_at = models.DateTimeField(null=True, blank=True, editable=False)
+    probed_at = models.DateTimeField(null=True, blank=True, editable=False)
+    probe_note = models.CharField(max_length=120, blank=True, default="", editable=False)
+    # What only a donated key has. `proxy.donations` writes it; the pool keeps to it.
+    donor = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="+",
+        editable=False,
+    )  # fmt: skip
+    daily_cap = models.PositiveIntegerField(
+        null=True, blank=True, editable=False, help_text="Calls a UTC day; empty: no cap"
+    )
+    allowed_models = models.JSONField(
+        null=True, blank=True, editable=False, help_text="Models it serves; empty: all"
+    )
+    paused = models.BooleanField(default=False, editable=False)
+    trusted_objects = models.BooleanField(
+        default=False,
+        editable=False,
+        help_text="What users store may lie on this account, where its owner can read it",
+    )
 
     class Meta:
         constraints = [
@@ -69,6 +90,20 @@ class ProviderKey(models.Model):
 
     def __str__(self) -> str:
         return f"{self.provider} …{self.last4}"
+
+
+class KeyDay(models.Model):
+    """Calls of a donated key on a UTC day. Each is counted before it is sent: a cap holds."""
+
+    key = models.ForeignKey(ProviderKey, models.CASCADE, related_name="days", db_index=False)
+    day = models.CharField(max_length=10)
+    calls = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["key", "day"], name="key_day_once")]
+
+    def __str__(self) -> str:
+        return f"{self.key} {self.day}: {self.calls}"
 
 
 class Rest(models.Model):

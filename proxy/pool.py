@@ -3,70 +3,39 @@
 A snapshot of the database's rows, read anew whenever `PoolState.generation` has grown (every
 batch of the ledger looks). Leases are counted here; rests are decided in `rests.py`. Waiting is
 measured by the monotonic clock, so that a clock set back cannot keep a key asleep.
+A donated key serves its donor's models, keeps to his cap, and keeps nothing of anybody's.
 What a process's own attempts show holds before the database has heard of it: `hearsay.py`.
 """
 
 import logging
 from collections import Counter, OrderedDict
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from math import ceil
 
-from django.conf import settings
 from django.db import DatabaseError
-from django.db.models import F, Q
+from django.db.models import F
 
-from bsod.lib import clock
-from bsod.lib.terms import Modality, RestReason, Service, Tier
-from bsod.lib.vault import Vault, VaultError
+from bsod.lib.terms import RestReason, Service
 from proxy.catalogue import Catalogue, ModelInfo, OfferInfo, Traits
 from proxy.hearsay import Doubt, Hearsay, Place, back_at
 from proxy.hearsay import Rested as Rested
-from proxy.models import Model, Offer, PoolState, Provider, ProviderKey, Rest
-from proxy.providers.base import Adapter
+from proxy.models import PoolState
 from proxy.providers.bridging.ways import Way, way
-from proxy.providers.registry import ADAPTERS
+from proxy.snapshot import PoolKey as PoolKey
+from proxy.snapshot import Snapshot as Snapshot
+from proxy.snapshot import load as load
+from proxy.snapshot import read_rests
+from proxy.snapshot import traits as traits
+from proxy.snapshot import vault as vault
 
 log = logging.getLogger("bsod.pool")
 _REMEMBERED = 10_000  # users whose last key is remembered, for their prompt caches
 _NEAR = 2  # open calls by which that key may be busier than the idlest
 _RECENT = 4  # keys remembered of each: his models may live at different providers
 _LOCKED = Rested(None, "locked")
+_CAPPED = "capped"
 _WHOLE = 1 << 32  # a generation's upper half counts all changes, its lower half those of rests
-
-
-@dataclass(frozen=True, slots=True)
-class PoolKey:
-    """A live secret and where it is spent."""
-
-    id: int
-    provider: int
-    adapter: Adapter
-    base_url: str
-    proxy_url: str
-    secret: str = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    generation: int
-    catalogue: Catalogue
-    slugs: dict[int, str]
-    keys: dict[int, list[PoolKey]]
-    """Keys by provider, oldest first."""
-    rests: Mapping[Place, Rested]
-    kinds: Mapping[int, str] = field(default_factory=dict)
-    """The kind of every provider, whether it has keys or not."""
-    locks: Mapping[int, str] = field(default_factory=dict)
-    """The providers an admin has locked, and what he says of it."""
-
-    def serving(self, service: Service) -> Iterator[int]:
-        """The providers with keys that serve it: first those that take what nobody lists."""
-        preferred = self.catalogue.catch_alls
-        for provider in (*preferred, *(id_ for id_ in self.keys if id_ not in preferred)):
-            if any(key.adapter.serves(service) for key in self.keys.get(provider, ())[:1]):
-                yield provider
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +61,8 @@ class NoKey:
     """There are keys, but a call is just finding out whether they are good: `news` will tell."""
     locked: str = ""
     """What an admin says who has locked every provider that could."""
+    donated: bool = False
+    """There are keys awake, but they are donors', where nothing may be stored."""
 
 
 class Pool:
@@ -99,6 +70,8 @@ class Pool:
         self.snapshot = Snapshot(-1, Catalogue([], {}), {}, {}, {})
         self._open: Counter[int] = Counter()
         self._recent: OrderedDict[int, list[int]] = OrderedDict()
+        self._spent: dict[tuple[int, int | None], Rested] = {}
+        """Keys whose cap of the day has been found reached, by (key, cap): another cap is news."""
         self.hearsay = Hearsay()
 
     def refresh(self, generation: int) -> None:
@@ -108,7 +81,7 @@ class Pool:
             return
         try:
             if generation // _WHOLE == known.generation // _WHOLE:
-                self.snapshot = replace(known, generation=generation, rests=_rests())
+                self.snapshot = replace(known, generation=generation, rests=read_rests())
             else:
                 self.snapshot = load(generation)
         except DatabaseError:
@@ -130,21 +103,27 @@ class Pool:
         homes: Mapping[int, int] | None = None,
         shunned: Collection[int] = (),
         patient: bool = False,
+        stored: bool = False,
     ) -> Lease | NoKey:
         """The key for the next attempt: of those that serve the model the one the account used
         last, while that is nearly the idlest.
 
         `pinned`: that key or none. `homes`: the account's own key at a provider comes first.
         `shunned`: providers that come last. `patient`: whoever asks may wait for `news`.
+        `stored`: the call leaves something on the account.
         """
-        candidates = list(self._candidates(model, service, pinned))
+        candidates = list(self._candidates(model, service, pinned, stored))
         live = [
             lease
             for lease in candidates
             if lease.key.id not in tried and not self._resting(lease, model.name, now)
         ]
         if not live:
-            return self._none(candidates, model.name, now)
+            none = self._none(candidates, model.name, now)
+            stateful = stored or pinned is not None
+            if stateful and self._only_donated(model, service, now):
+                return replace(none, donated=True)
+            return none
         live = [lease for lease in live if lease.key.provider not in shunned] or live
         live = [lease for lease in live if lease.native] or live
         if tried:
@@ -201,10 +180,16 @@ class Pool:
             del self._open[lease.key.id]
         self.hearsay.wake()
 
+    def spend(self, key: PoolKey, seconds: float, now: float) -> None:
+        """The key's cap is reached: it is left alone until the day ends, so many seconds."""
+        kept = {place: rest for place, rest in self._spent.items() if rest.holds(now)}
+        self._spent = {**kept, (key.id, key.cap): Rested(now + seconds, _CAPPED)}
+
     # ---- looks
 
-    def available(self, model: ModelInfo, now: float) -> bool:
-        return any(not self._resting(x, model.name, now) for x in self._candidates(model))
+    def available(self, model: ModelInfo, now: float, *, stored: bool = False) -> bool:
+        candidates = self._candidates(model, stored=stored)
+        return any(not self._resting(x, model.name, now) for x in candidates)
 
     def outlook(
         self,
@@ -213,30 +198,39 @@ class Pool:
         *,
         service: Service | None = None,
         pinned: int | None = None,
+        stored: bool = False,
     ) -> NoKey:
         """When the model can be served again, as if nobody could just now; `wait` is 0 when
         somebody can."""
-        return self._none(list(self._candidates(model, service, pinned)), model.name, now)
+        candidates = self._candidates(model, service, pinned, stored)
+        return self._none(list(candidates), model.name, now)
 
     def key(self, id_: int | None) -> PoolKey | None:
         """A key by its id, whether it rests or not."""
         keys = (key for every in self.snapshot.keys.values() for key in every)
         return next((key for key in keys if key.id == id_), None)
 
-    def awake(self, provider: int, now: float) -> bool:
-        """Whether a provider has a key that does not rest."""
+    def awake(self, provider: int, now: float, *, stored: bool = False) -> bool:
+        """Whether a provider has a key that does not rest, for a call of no model."""
         model = ModelInfo("", Traits(), (OfferInfo(provider, ""),))
-        return self.available(model, now)
+        return self.available(model, now, stored=stored)
 
     def oldest(self, providers: Iterable[int], now: float) -> int | None:
-        """The oldest key of these providers that does not rest, else the oldest."""
-        keys = [key for provider in providers for key in self.snapshot.keys.get(provider, ())]
+        """The oldest key of these providers that does not rest, else the oldest; none of a donor,
+        whose account is nobody's to look at."""
+        every = (key for provider in providers for key in self.snapshot.keys.get(provider, ()))
+        keys = [key for key in every if key.keeps]
         awake = [key for key in keys if not self._resting(Lease(key, OfferInfo(0, "")), "", now)]
         return next((key.id for key in (*awake, *keys)), None)
 
     def _candidates(
-        self, model: ModelInfo, service: Service | None = None, pinned: int | None = None
+        self,
+        model: ModelInfo,
+        service: Service | None = None,
+        pinned: int | None = None,
+        stored: bool = False,
     ) -> Iterable[Lease]:
+        stateful = stored or pinned is not None
         for offer in model.offers:
             keys = self.snapshot.keys.get(offer.provider, ())
             # All keys of a provider have one adapter.
@@ -244,14 +238,24 @@ class Pool:
             if how is Way.NONE:
                 continue
             for key in keys:
-                if pinned in (None, key.id):
+                if pinned not in (None, key.id):
+                    continue
+                if not key.donated or (key.takes(model.name) and (key.trusted or not stateful)):
                     yield Lease(key, offer, how is not Way.BRIDGED)
+
+    def _only_donated(self, model: ModelInfo, service: Service | None, now: float) -> bool:
+        """Whether somebody would serve it, were nothing of it to be kept."""
+        every = self._candidates(model, service)
+        return any(not self._resting(x, model.name, now) for x in every if not x.key.keeps)
 
     def _resting(self, lease: Lease, model: str, now: float) -> list[Rested]:
         """Everything that keeps a key from this model now."""
         rests, heard, key = self.snapshot.rests, self.hearsay.rests, lease.key
         if key.provider in self.snapshot.locks:
             return [_LOCKED]
+        spent = self._spent.get((key.id, key.cap)) if key.cap is not None else None
+        if spent and spent.holds(now):
+            return [spent]
         if not rests and not heard:
             return []
         places: tuple[Place, ...] = (
@@ -290,96 +294,3 @@ def bump() -> None:
 def bump_rests() -> None:
     """The same where nothing but rests has changed, which is read in one look."""
     PoolState.objects.filter(id=1).update(generation=F("generation") + 1)
-
-
-def vault() -> Vault:
-    return Vault(settings.VAULT_KEYS)
-
-
-def load(generation: int) -> Snapshot:
-    """Read the pool's tables."""
-    providers = list(Provider.objects.filter(deleted_at=None))
-    slugs = {provider.pk: provider.slug for provider in providers}
-    keys = _keys(providers)
-    catalogue = Catalogue(_models(slugs), slugs)
-    catalogue.catch_all(provider.pk for provider in providers if provider.catch_all)
-    return Snapshot(
-        generation, catalogue, slugs, keys, _rests(),
-        {provider.pk: provider.kind for provider in providers},
-        {provider.pk: provider.lock_text for provider in providers if provider.lock_text},
-    )  # fmt: skip
-
-
-def _keys(providers: list[Provider]) -> dict[int, list[PoolKey]]:
-    """Every usable key, oldest first, by provider."""
-    keys: dict[int, list[PoolKey]] = {}
-    known = {provider.pk: provider for provider in providers if _adapter(provider)}
-    for row in ProviderKey.objects.filter(provider__in=known, deleted_at=None).order_by("id"):
-        provider = known[row.provider_id]
-        try:
-            secret = _secret(tuple(settings.VAULT_KEYS), row.uid, row.sealed)
-        except VaultError as error:
-            # Never sent: a ciphertext or another row's secret must not reach a provider.
-            log.error("provider key %s cannot be used: %s", row.pk, error)
-            continue
-        base_url = provider.base_url.rstrip("/")
-        keys.setdefault(provider.pk, []).append(
-            PoolKey(
-                row.pk, provider.pk, ADAPTERS[provider.kind], base_url, provider.proxy_url, secret
-            )
-        )
-    return keys
-
-
-def _adapter(provider: Provider) -> Adapter | None:
-    adapter = ADAPTERS.get(provider.kind)
-    if adapter is None:
-        log.error("provider %s is of unknown kind %s", provider.slug, provider.kind)
-    return adapter
-
-
-@lru_cache(maxsize=4096)
-def _secret(vault_keys: tuple[str, ...], uid: str, sealed: str) -> str:
-    # The pool is read again at every rest; what is sealed has not changed for that.
-    return Vault(vault_keys).open(uid, sealed)
-
-
-def _models(slugs: dict[int, str]) -> list[ModelInfo]:
-    offers: dict[int, list[OfferInfo]] = {}
-    for row in Offer.objects.filter(gone_at=None, provider__in=slugs).order_by("id"):
-        offers.setdefault(row.model_id, []).append(OfferInfo(row.provider_id, row.upstream_id))
-    return [
-        ModelInfo(
-            row.name,
-            traits(row),
-            tuple(offers[row.pk]),
-            slugs[offers[row.pk][0].provider],
-            clock.unix(row.created_at),
-            row.shutdown_date,
-        )
-        for row in Model.objects.filter(pk__in=offers)
-    ]
-
-
-def traits(row: Model) -> Traits:
-    return Traits(
-        Modality(row.modality), Tier(row.tier), row.context_window, row.max_output,
-        row.credits_per_1k_input, row.credits_per_1k_output, row.credits_per_call,
-        None if row.speaks is None else frozenset(map(Service, row.speaks)),
-    )  # fmt: skip
-
-
-def _rests() -> dict[Place, Rested]:
-    now, ticks = clock.now(), clock.monotonic()
-    rests: dict[Place, Rested] = {}
-    for row in Rest.objects.filter(Q(until=None) | Q(until__gt=now)):
-        place = (None, row.key_id, row.model) if row.key_id else (row.provider_id, None, "")
-        if row.until is None:
-            due = row.probe_at
-            probe = None if due is None else ticks + (due - now).total_seconds()
-            rests[place] = Rested(None, row.reason, probe)
-            continue
-        # Never longer than it was to last, even when the wall clock has been set back since.
-        left = min(row.until - now, row.until - row.created_at)
-        rests[place] = Rested(ticks + left.total_seconds(), row.reason)
-    return rests

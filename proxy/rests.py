@@ -1,9 +1,10 @@
 """What failures teach the pool, and how long something is left alone (SPEC §5).
 
-The only place where a rest begins, by the rules of `failures.py`. A 429 rests a key for one model
-and ends by the clock; every other rest ends by a probe of the worker. A client's own 4xx never
-counts. All of it is decided on the database's rows, inside a batch or a probe's transaction, so
-that every process agrees.
+The only place where a rest begins, by the rules of `failures.py` or an admin's word. A 429 rests a
+key for one model and ends by the clock; every other rest ends by a probe of the worker, but for an
+admin's own: those end by the clock, or by his word. A client's own 4xx never counts. All of it is
+decided on the database's rows, inside a batch or a probe's transaction, so that every process
+agrees.
 """
 
 import logging
@@ -166,9 +167,8 @@ def _suspect(attempt: Learnt, reason: str, most: int, now: datetime) -> bool:
 
 def _others_live(attempt: Learnt) -> bool:
     """Whether the provider has another live key: the last one is not rested by failures."""
-    others = ProviderKey.objects.filter(provider=attempt.provider, deleted_at=None).exclude(
-        pk=attempt.key
-    )
+    live = ProviderKey.objects.filter(provider=attempt.provider, deleted_at=None, paused=False)
+    others = live.exclude(pk=attempt.key)
     resting = Rest.objects.filter(provider=attempt.provider, until=None, key__isnull=False)
     return others.exclude(pk__in=resting.values("key")).exists()
 
@@ -177,8 +177,8 @@ def begin(provider: int, key: int | None, reason: RestReason, now: datetime) -> 
     """Rest a key or a whole provider until a probe passes; whether that is news."""
     probe_at = now + timedelta(seconds=backoff(reason).first)
     scope = {"key_id": key, "model": ""} if key else {"provider_id": provider, "key": None}
-    # A limit of calls of no model has the same place, and less to say.
-    Rest.objects.filter(**scope, until__isnull=False).delete()
+    # A limit of calls of no model has the same place, and less to say; an admin has more.
+    Rest.objects.filter(**scope, until__isnull=False).exclude(reason=RestReason.COOLED).delete()
     _, made = Rest.objects.get_or_create(
         **scope,
         defaults={"provider_id": provider, "reason": reason, "probe_at": probe_at,
@@ -188,6 +188,40 @@ def begin(provider: int, key: int | None, reason: RestReason, now: datetime) -> 
         what = f"key {key} of provider {provider}" if key else f"provider {provider}"
         log.warning("%s rests until a probe passes: %s", what, reason)
     return made
+
+
+def cool(provider: int, key: int, until: datetime, now: datetime) -> bool:
+    """An admin leaves a key alone for a while. Not one that rests longer, or until a probe passes:
+    it must not be back sooner for that."""
+    known = Rest.objects.filter(key=key, model="").first()
+    if known and (known.until is None or known.until >= until):
+        return False
+    _order(provider, key, RestReason.COOLED, until, now)
+    return True
+
+
+def switch_off(provider: int, key: int, now: datetime) -> bool:
+    """An admin leaves a key alone until he says otherwise; whether that is news."""
+    if Rest.objects.filter(key=key, model="", reason=RestReason.OFF).exists():
+        return False
+    _order(provider, key, RestReason.OFF, None, now)
+    return True
+
+
+def _order(
+    provider: int, key: int, reason: RestReason, until: datetime | None, now: datetime
+) -> None:
+    # A new row: a probe that is just under way must not end what it was not asked about.
+    Rest.objects.filter(key=key, model="").delete()
+    Rest.objects.create(
+        provider_id=provider, key_id=key, reason=reason, until=until, created_at=now
+    )
+
+
+def switch_on(key: int, now: datetime) -> bool:
+    """The key is like a new one: it serves when a probe has passed, which is due at once."""
+    off = Rest.objects.filter(key=key, model="", reason=RestReason.OFF)
+    return bool(off.update(reason=RestReason.NEW, probe_at=now, created_at=now))
 
 
 def end(rest: Rest) -> None:

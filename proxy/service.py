@@ -12,8 +12,9 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
+from django.apps import apps
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import F, Q
 
 from bsod.lib import clock
 from bsod.lib.addresses import forbidden
@@ -30,8 +31,16 @@ from proxy.providers.base import Listed
 from proxy.providers.registry import ADAPTERS
 
 log = logging.getLogger("bsod.pool")
+_OWN_FIRST = F("donor").asc(nulls_first=True)
 _CLAIM = timedelta(minutes=2)  # a probe that has not come back by then is somebody else's
+_FOLLOWED = 200  # models a transaction
 _TURN = 20.0  # seconds after which a turn of probes makes room for the worker's other chores
+
+
+DONORS = ("donor", "daily_cap", "allowed_models", "paused", "trusted_objects")
+"""The fields of a key that only a donated one has."""
+SEALED = ("proxy.ProviderKey", "donations.Donation")
+"""Whose rows hold secrets of providers, each sealed for its row."""
 
 
 class Unknown(ValueError):
@@ -58,8 +67,8 @@ def add_provider(
 
     Raises Unknown: no such kind of provider, a base URL or a secret that is none.
     """
-    _check(slug, kind, base_url)
-    secrets = [_written(secret) for secret in secrets]
+    check(slug, kind, base_url)
+    secrets = [written(secret) for secret in secrets]
     with exclusive("add provider"):
         provider, _ = Provider.objects.update_or_create(
             slug=slug,
@@ -73,11 +82,25 @@ def add_provider(
         )
         keys = [_add_key(provider, secret) for secret in secrets]
         bump()
+    return _proven(provider, keys)
+
+
+def add_keys(provider: Provider, secrets: Sequence[str]) -> Added:
+    """Give a provider more keys. They are probed before this returns. Raises Unknown."""
+    secrets = [written(secret) for secret in secrets]
+    with exclusive("add keys"):
+        keys = [_add_key(provider, secret) for secret in secrets]
+        bump()
+    return _proven(provider, keys)
+
+
+def _proven(provider: Provider, keys: Sequence[ProviderKey]) -> Added:
     findings = [(key, _probe_new(key)) for key in keys]
     return Added(provider, findings, _take_lists(provider, findings))
 
 
-def _check(slug: str, kind: str, base_url: str) -> None:
+def check(slug: str, kind: str, base_url: str) -> None:
+    """Raises Unknown where a provider cannot be like that."""
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,40}", slug):
         raise Unknown("A provider's name is 1 to 40 letters, digits, '-' and '_'.")
     if kind not in ADAPTERS:
@@ -95,7 +118,7 @@ def _check(slug: str, kind: str, base_url: str) -> None:
         raise Unknown("Link-local and metadata addresses serve no models.")
 
 
-def _written(secret: str) -> str:
+def written(secret: str) -> str:
     """A secret as it goes into a header: nothing around it, nothing odd in it."""
     text = secret.strip()
     if not text or not _plain(text):
@@ -115,11 +138,16 @@ def _add_key(provider: Provider, secret: str) -> ProviderKey:
         fingerprint=box.fingerprint(secret),
         defaults={"sealed": "", "last4": secret[-4:]},
     )
+    fields = ["sealed", "last4", "deleted_at"]
     if made or key.deleted_at:
         rests.begin(provider.pk, key.pk, RestReason.NEW, clock.now())
+        # It may have been a donor's once; now it is ours.
+        key.donor, key.daily_cap, key.allowed_models = None, None, None
+        key.paused, key.trusted_objects = False, False
+        fields += DONORS
     # Sealed anew in any case: what is stored may not open any more.
     key.sealed, key.last4, key.deleted_at = box.seal(key.uid, secret), secret[-4:], None
-    key.save(update_fields=["sealed", "last4", "deleted_at"])
+    key.save(update_fields=fields)
     return key
 
 
@@ -127,7 +155,7 @@ def _probe_new(key: ProviderKey) -> Finding:
     """Probe a key just given, and end what it disproves: its own rest, and its provider's."""
     found = probe.list_models(key)
     mine = Q(key=key) | Q(provider=key.provider_id, key=None)
-    for rest in Rest.objects.filter(mine, until=None):
+    for rest in Rest.objects.filter(mine, until=None).exclude(reason=RestReason.OFF):
         listed = rest.key_id is None or rest.reason == RestReason.NEW
         conclude(rest, found if listed else probe.ask(key, rest.reason), clock.now())
     return found
@@ -144,17 +172,23 @@ def _take_lists(provider: Provider, findings: Sequence[tuple[ProviderKey, Findin
 
 
 def sync_models(provider: Provider) -> int | None:
-    """Read the provider's list with its keys until one gives it; None: none did.
+    """Read the provider's list with its keys until one gives it; None: none did. Donated keys may
+    each open a part: where there are no others, the list is what all of them say.
 
     An empty list is taken for none: a provider in trouble must not empty the catalogue.
     """
-    keys = ProviderKey.objects.filter(provider=provider, deleted_at=None)
-    for key in keys.select_related("provider").order_by("id"):
-        found = probe.list_models(key)
-        if found.models:
-            write_catalogue(provider, found.models, clock.now())
-            return len(found.models)
-    return None
+    keys = ProviderKey.objects.filter(provider=provider, deleted_at=None, paused=False)
+    said: dict[str, Listed] = {}
+    whole = True
+    for key in keys.select_related("provider").order_by(_OWN_FIRST, "id"):
+        listed = probe.list_models(key).models
+        said |= {model.id: model for model in listed or ()}
+        if key.donor_id is None and listed:
+            break
+        whole = whole and (key.donor_id is None or bool(listed))
+    if said:
+        write_catalogue(provider, list(said.values()), clock.now(), whole=whole)
+    return len(said) or None
 
 
 def write_catalogue(
@@ -166,7 +200,7 @@ def write_catalogue(
     when something has changed.
     """
     plain = {model.id.removeprefix("models/"): model for model in listed}
-    asked = {name: model for name, model in plain.items() if _askable(name)}
+    asked = {name: model for name, model in plain.items() if askable(name)}
     with exclusive("catalogue"):
         changed, lost = _offer(provider, asked, now, whole=whole)
         changed |= describe_models([*asked, *lost])
@@ -175,7 +209,7 @@ def write_catalogue(
             bump()
 
 
-def _askable(name: str) -> bool:
+def askable(name: str) -> bool:
     """Whether everybody can ask for it: an id that cannot be one is not listed, and what somebody
     has fine-tuned on the shared account is his alone."""
     return bool(MODEL.fullmatch(name)) and not name.startswith("ft:")
@@ -242,26 +276,37 @@ def fix(models: Iterable[int], values: Mapping[str, Any]) -> None:
     """An admin sets fields of some models: from now on no sync touches those fields."""
     if not values:
         return
+    chosen = list(models)
     with transaction.atomic():
-        for row in Model.objects.select_for_update().filter(pk__in=list(models)).order_by("pk"):
-            fixed = sorted({*row.fixed, *values})
-            Model.objects.filter(pk=row.pk).update(**values, fixed=fixed)
+        rows = Model.objects.select_for_update().filter(pk__in=chosen).order_by("pk")
+        alike: dict[tuple[str, ...], list[int]] = {}
+        for pk, fixed in rows.values_list("pk", "fixed"):
+            alike.setdefault(tuple(fixed), []).append(pk)
+        for known, numbers in alike.items():
+            fixed = sorted({*known, *values})
+            Model.objects.filter(pk__in=numbers).update(**values, fixed=fixed)
         bump()
 
 
 def follow(models: Iterable[int]) -> None:
-    """Forget what admins have set of some models: rules and lists decide again."""
-    chosen = Model.objects.filter(pk__in=list(models))
-    with transaction.atomic():
-        chosen.update(fixed=[])
-        describe_models(list(chosen.values_list("name", flat=True)))
-        bump()
+    """Forget what admins have set of some models: rules and lists decide again.
+
+    Each is worked out anew: thousands in one transaction would keep the ledger waiting."""
+    chosen = list(models)
+    parts = [chosen[start : start + _FOLLOWED] for start in range(0, len(chosen), _FOLLOWED)]
+    for part in parts:
+        rows = Model.objects.filter(pk__in=part)
+        with transaction.atomic():
+            rows.update(fixed=[])
+            describe_models(list(rows.values_list("name", flat=True)))
+            if part is parts[-1]:
+                bump()
 
 
 def probe_due(now: datetime) -> int:
     """Probe what rests and is due; returns how many were asked. Two workers never ask twice."""
     due = Rest.objects.filter(
-        Q(key=None) | Q(key__deleted_at=None),
+        Q(key=None) | Q(key__deleted_at=None, key__paused=False),
         until=None, probe_at__lte=now, provider__deleted_at=None,
     )  # fmt: skip
     asked, ends = 0, clock.monotonic() + _TURN
@@ -279,8 +324,8 @@ def probe_due(now: datetime) -> int:
 
 
 def _any_key(provider: Provider) -> ProviderKey | None:
-    keys = ProviderKey.objects.filter(provider=provider, deleted_at=None)
-    return keys.select_related("provider").order_by("id").first()
+    keys = ProviderKey.objects.filter(provider=provider, deleted_at=None, paused=False)
+    return keys.select_related("provider").order_by(_OWN_FIRST, "id").first()
 
 
 def conclude(rest: Rest, found: Finding, now: datetime) -> None:
@@ -290,11 +335,18 @@ def conclude(rest: Rest, found: Finding, now: datetime) -> None:
     if rest.reason == RestReason.NEW and found.blame in (Blame.AUTH, Blame.BILLING):
         rest.reason = RestReason(str(found.blame))
     with exclusive("probe"):
+        if rest.key_id:
+            noted(rest.key_id, found, now)
         if passed:
             rests.end(rest)
         else:
             rests.postpone(rest, now)
             bump_rests()
+
+
+def noted(key: int, found: Finding, now: datetime) -> None:
+    """Keep what a probe has said, for the admin's list."""
+    ProviderKey.objects.filter(pk=key).update(probed_at=now, probe_note=found.note[:120])
 
 
 def sync_due(now: datetime, every: timedelta) -> int:
@@ -314,16 +366,18 @@ def forget_old_limits(now: datetime) -> None:
     Rest.objects.filter(until__lt=now - timedelta(hours=1)).delete()
 
 
-def rotate_vault() -> tuple[int, list[ProviderKey]]:
+def rotate_vault() -> tuple[int, list[Any]]:
     """Seal every provider key under the first vault key again; returns how many there were, and
     those that no vault key opens, which stay as they are."""
     box, count, broken = vault(), 0, []
-    for key in ProviderKey.objects.exclude(sealed="").select_related("provider"):
-        try:
-            sealed = box.rotate(key.sealed)
-        except VaultError:
-            broken.append(key)
-            continue
-        # Only where nobody has sealed it anew meanwhile.
-        count += ProviderKey.objects.filter(pk=key.pk, sealed=key.sealed).update(sealed=sealed)
+    for label in SEALED:
+        rows = apps.get_model(label)._default_manager
+        for row in rows.exclude(sealed="").select_related("provider"):
+            try:
+                sealed = box.rotate(row.sealed)
+            except VaultError:
+                broken.append(row)
+                continue
+            # Only where nobody has sealed it anew meanwhile.
+            count += rows.filter(pk=row.pk, sealed=row.sealed).update(sealed=sealed)
     return count, broken

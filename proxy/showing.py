@@ -103,6 +103,12 @@ class Look:
     def __init__(self, snapshot: Snapshot, now: float, today: date) -> None:
         self._snapshot, self._now, self._today = snapshot, now, today
         self._named = {model for _, _, model in snapshot.rests if model}
+        self._choosy = {
+            provider
+            for provider, keys in snapshot.keys.items()
+            if any(key.models is not None for key in keys)
+        }
+        """Providers with a key that does not serve every model."""
         self._usual: dict[int, State] = {}
 
     def model(self, model: ModelInfo, provider: int | None = None) -> State:
@@ -120,7 +126,7 @@ class Look:
         return self._at(provider, "")
 
     def _at(self, provider: int, model: str) -> State:
-        if model in self._named:
+        if model in self._named or provider in self._choosy:
             return _found(self._snapshot, provider, model, self._now)
         known = self._usual.get(provider)
         if known is None:
@@ -135,7 +141,7 @@ def _soonest(state: State) -> float:
 def _found(snapshot: Snapshot, provider: int, model: str, now: float) -> State:
     if provider in snapshot.locks:
         return State(snapshot.locks[provider])
-    keys = snapshot.keys.get(provider, [])
+    keys = [key for key in snapshot.keys.get(provider, []) if not model or key.takes(model)]
     every = [_rests(snapshot, key, model, now) for key in keys]
     if not all(every):
         return AVAILABLE

@@ -216,7 +216,7 @@ def _place(call: Call, pool: Pool, binding: Binding | None) -> ModelInfo:
         return ModelInfo("", Traits(), (OfferInfo(binding.provider, name),))
     now = clock.monotonic()
     providers = list(pool.snapshot.serving(service))
-    awake = [provider for provider in providers if pool.awake(provider, now)]
+    awake = [it for it in providers if pool.awake(it, now, stored=call.stateful)]
     chosen = (awake or providers)[:1]
     return ModelInfo("", Traits(), tuple(OfferInfo(provider, name) for provider in chosen))
 

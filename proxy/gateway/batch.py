@@ -12,7 +12,7 @@ from accounts.keys.models import ApiKey
 from bsod.lib import clock, sql
 from bsod.lib.steps import step
 from bsod.lib.terms import Blame, EntryState
-from proxy import rests
+from proxy import keydays, rests
 from proxy.errors import ApiError
 from proxy.gateway import admission, closing, holdings, repeats
 from proxy.gateway.holdings import State
@@ -28,6 +28,7 @@ from proxy.gateway.operations import (
     Op,
     Record,
     Result,
+    Take,
 )
 from proxy.models import PoolState
 from proxy.pool import Pool
@@ -84,7 +85,18 @@ class Batch:
         batch.entries = self._entries(cursor, tickets)
         self._read_balances(batch)
         self._read_limits(batch)
+        batch.took = self._take(cursor, ops, batch.day)
         return batch
+
+    def _take(self, cursor: sql.Cursor, ops: Sequence[Op], day: str) -> dict[int, bool | None]:
+        """Count calls of donated keys, by their caps as they are now; None: the key is gone. In
+        one order in every process, like all rows that more than one of them locks."""
+        takes = sorted((op.key, number) for number, op in enumerate(ops) if isinstance(op, Take))
+        took: dict[int, bool | None] = {}
+        for id_, number in takes:
+            key = self._pool.key(id_)
+            took[number] = keydays.take(cursor, id_, key.cap, day) if key else None
+        return took
 
     def _screen(self, batch: State, ops: Sequence[Op]) -> None:
         for number, op in enumerate(ops):
@@ -145,6 +157,8 @@ class Batch:
                 return _close(batch, op)
             if isinstance(op, Learn | Keep):
                 return None
+            if isinstance(op, Take):
+                return batch.took[number]
             if isinstance(op, Record):
                 return holdings.taken(batch, op.made)
             if isinstance(op, Look):

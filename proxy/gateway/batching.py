@@ -30,7 +30,7 @@ async def planned(gateway: Gateway, call: Call) -> Call:
         named = pool.oldest(pool.snapshot.catalogue.catch_alls, clock.monotonic())
     key = pool.key(named)
     try:
-        if key is None:
+        if key is None or not key.keeps or not await gateway.take(key):
             raise unavailable()
         if not key.adapter.serves(Service.BATCHES):
             raise no_upstream(call.route)

@@ -33,6 +33,8 @@ class Dispatch:
     def __init__(self, gateway: Gateway, ticket: Ticket, answer: Answer, leash: Leash) -> None:
         self._gateway, self._ticket, self._answer, self._leash = gateway, ticket, answer, leash
         self._attempts: list[Attempt] = []
+        self._uncounted: list[int] = []
+        """Donated keys for which nobody could count this call."""
         self._began = monotonic()
 
     async def run(self) -> Outcome:
@@ -65,6 +67,25 @@ class Dispatch:
                 return self._outcome(self._last_word(last))
 
     async def _lease(self, tried: Sequence[int]) -> Lease | NoKey:
+        """A key that may be asked now. One of a donor's counts the call first: where its cap is
+        reached it is as if it were not there."""
+        while True:
+            lease = await self._free([*tried, *self._uncounted])
+            if isinstance(lease, NoKey) or not lease.key.donated or await self._counted(lease):
+                return lease
+
+    async def _counted(self, lease: Lease) -> bool:
+        counted = False
+        try:
+            counted = await self._gateway.take(lease.key)
+        except ApiError:
+            self._uncounted.append(lease.key.id)
+        finally:
+            if not counted:
+                self._gateway.pool.release(lease)
+        return counted
+
+    async def _free(self, tried: Sequence[int]) -> Lease | NoKey:
         ticket, pool = self._ticket, self._gateway.pool
         assert ticket.call.route.service, "a call that gets here is a provider's"
         ends = monotonic() + TRIAL
@@ -80,6 +101,7 @@ class Dispatch:
                 homes=ticket.homes,
                 shunned=[a.provider for a in self._attempts if a.blame is Blame.CONNECT],
                 patient=left > 0,
+                stored=ticket.call.stateful,
             )
             if not (isinstance(lease, NoKey) and lease.undecided):
                 return lease
@@ -91,7 +113,11 @@ class Dispatch:
             return last
         ticket = self._ticket
         none = none or self._gateway.pool.outlook(
-            ticket.model, monotonic(), service=ticket.call.route.service, pinned=ticket.pinned
+            ticket.model,
+            monotonic(),
+            service=ticket.call.route.service,
+            pinned=ticket.pinned,
+            stored=ticket.call.stateful,
         )
         if last.blame is Blame.RATE_LIMIT:
             return replace(last, error=limited(none.wait))
@@ -214,7 +240,15 @@ _LIMITED = {Shape.CHAT, Shape.COMPLETION, Shape.RESPONSE}
 
 def nobody(none: NoKey, ticket: Ticket) -> Ended:
     """No key was even tried."""
-    if not none.exists:
+    if none.donated:
+        error = ApiError(
+            Code.NO_UPSTREAM,
+            "Only donated keys serve this just now, and nothing is stored on their accounts. "
+            "Send a request that stores nothing (a chat without 'store', a response with "
+            "'store': false), or try again later.",
+            retry_after=retry_after(none.wait, 60),
+        )
+    elif not none.exists:
         error = no_upstream(ticket.call.route, ticket.model.name)
     elif none.locked:
         # An admin's own words; he knows when it ends, we do not.

@@ -56,6 +56,8 @@ class State:
     taken: set[tuple[int, str]] = field(default_factory=set)
     """(key, id) that were somebody else's already."""
     handed: list[tuple[ledger.EntryRow, Closing]] = field(default_factory=list)
+    took: dict[int, bool | None] = field(default_factory=dict)
+    """By their numbers: which calls of donated keys are within the cap."""
     repeats: Repeats = field(default_factory=Repeats)
 
 

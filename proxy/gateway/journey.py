@@ -81,6 +81,12 @@ class Call:
     idempotency: Mark | None = None
     weighed: Weighed | None = None
 
+    @property
+    def stateful(self) -> bool:
+        """It leaves something on the provider's account, or is about what lies there (`wanted` has
+        the ids of the path too): not for an account whose owner is a donor."""
+        return bool(self.stored or self.job or self.wanted or self.route.lists)
+
     def forget(self) -> None:
         """The call is over: what of it lay on disk goes."""
         if self.spool:

@@ -184,6 +184,8 @@ async def _fetch(gateway: Gateway, route: Route, row: Row) -> _Seen | None:
         wait = retry_after(lease.wait)
         raise _Away(row, Blame.NOBODY, limited(lease.wait) if lease.limited else unseen(wait))
     try:
+        if not await gateway.take(lease.key):
+            raise _Away(row, Blame.NOBODY, unseen())
         async with asyncio.timeout(_PATIENCE):
             return await _get(gateway, route, row, lease)
     except http.Unreachable:

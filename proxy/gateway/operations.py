@@ -87,6 +87,13 @@ class Learn:
 
 
 @dataclass(frozen=True, slots=True)
+class Take:
+    """A call is about to be sent with a donated key: it is counted, or its cap is reached."""
+
+    key: int
+
+
+@dataclass(frozen=True, slots=True)
 class Keep:
     """The answer of a call that may be asked for again."""
 
@@ -94,5 +101,5 @@ class Keep:
     kept: Kept
 
 
-Op = Check | Look | Admit | Closing | Learn | Record | Keep
-Result = Identity | Binding | Ticket | Replay | Receipt | ApiError | None
+Op = Check | Look | Admit | Closing | Learn | Record | Keep | Take
+Result = Identity | Binding | Ticket | Replay | Receipt | ApiError | bool | None

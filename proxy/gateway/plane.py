@@ -23,9 +23,9 @@ from proxy.gateway.counting import Counting
 from proxy.gateway.journey import Call, Caller, Outcome, Receipt, Replay, Ticket
 from proxy.gateway.leash import Leash, Why
 from proxy.gateway.models import Models
-from proxy.gateway.operations import Admit, Begun, Check, Closing, Keep, Look, Op, Record
+from proxy.gateway.operations import Admit, Begun, Check, Closing, Keep, Look, Op, Record, Take
 from proxy.objects import Binding, Made
-from proxy.pool import Pool
+from proxy.pool import Pool, PoolKey
 from quotas.outcomes import Kept
 from quotas.processes import Heart, Watch
 
@@ -156,6 +156,20 @@ class Gateway:
             item.future.add_done_callback(_forget)
         except Unavailable:
             self.tell(Keep(account, Kept(kept.scope, kept.entry, OutcomeState.LOST)))
+
+    async def take(self, key: PoolKey) -> bool:
+        """Count a call that this key is about to be used for. False: its donor allows no more
+        today, which this process remembers. ApiError 503 when nobody can count."""
+        if key.cap is None:
+            if key.donated:
+                self.tell(Take(key.id))
+            return True
+        now = clock.now()
+        ends = clock.end_of_day(clock.day_of(now))
+        taken: bool | None = await self._ask(Take(key.id))
+        if taken is False:
+            self.pool.spend(key, (ends - now).total_seconds(), clock.monotonic())
+        return bool(taken)
 
     async def _ask(self, op: Op) -> Any:
         try:

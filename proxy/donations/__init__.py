@@ -1,0 +1,1 @@
+"""Provider keys that users give: moderated, capped, withdrawn at any time."""
