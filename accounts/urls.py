@@ -54,7 +54,7 @@ urlpatterns = [
     path("account/password/first/", account.password_set, name="account_set_password"),
     path("account/sessions/", views.sessions, name="usersessions_list"),
     path("account/security/", mfa.index, name="mfa_index"),
-    path("account/security/app/", app.activate_totp, name="mfa_activate_totp"),
+    path("account/security/app/", views.AddApp.as_view(), name="mfa_activate_totp"),
     path("account/security/app/off/", app.deactivate_totp, name="mfa_deactivate_totp"),
     path("account/security/codes/", codes.view_recovery_codes, name="mfa_view_recovery_codes"),
     path(

@@ -11,9 +11,11 @@ from typing import Any
 from allauth.account import views as account
 from allauth.account.adapter import get_adapter
 from allauth.account.internal.flows.email_verification import send_verification_email_at_login
+from allauth.account.internal.flows.login import record_authentication
 from allauth.account.internal.stagekit import unstash_login
 from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
+from allauth.mfa.totp.views import ActivateTOTPView
 from allauth.mfa.webauthn.internal import auth as passkeys
 from allauth.mfa.webauthn.views import AddWebAuthnView
 from django.conf import settings
@@ -72,11 +74,12 @@ def gifts() -> dict[str, int]:
 @require_GET
 def name_free(request: HttpRequest) -> HttpResponse:
     """`GET /register/name/?username=…`: whether a name can be had, for the page to say at once."""
+    said: dict[str, Any] = {"free": True, "text": _("available")}
     try:
         get_adapter().clean_username(request.GET.get("username", "")[:200])
     except ValidationError as error:
-        return JsonResponse({"free": False, "text": " ".join(error.messages)})
-    return JsonResponse({"free": True, "text": _("available")})
+        said = {"free": False, "text": " ".join(error.messages)}
+    return JsonResponse(said, headers={"Cache-Control": "no-store"})
 
 
 @require_POST
@@ -162,8 +165,26 @@ def _end(request: HttpRequest, person: Account) -> None:
         messages.error(request, _("There is no such session any more."))
 
 
-class AddPasskey(AddWebAuthnView):  # type: ignore[misc]  # as above
+class Shown:
+    """Whoever sets a factor up has shown it in this session: staff need not do it once more."""
+
+    request: HttpRequest
+    factor: str
+
+    def form_valid(self, form: Any) -> HttpResponse:
+        answer: HttpResponse = super().form_valid(form)  # type: ignore[misc]  # of the view beside it
+        record_authentication(self.request, person_of(self.request), method="mfa", type=self.factor)
+        return answer
+
+
+class AddApp(Shown, ActivateTOTPView):  # type: ignore[misc]  # as above
+    factor = Authenticator.Type.TOTP
+
+
+class AddPasskey(Shown, AddWebAuthnView):  # type: ignore[misc]  # as above
     """A passkey that signs in alone: kept by the device, opened by its owner."""
+
+    factor = Authenticator.Type.WEBAUTHN
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         shown: dict[str, Any] = super(AddWebAuthnView, self).get_context_data(**kwargs)

@@ -12,6 +12,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import QuerySet
 
+from accounts.audit import Verb, record
 from accounts.caps import checked
 from accounts.keys.models import ApiKey, every_permission
 from accounts.keys.tokens import mint
@@ -120,9 +121,14 @@ def rotate(key: ApiKey, grace: timedelta = timedelta(0)) -> tuple[ApiKey, str]:
     return made, text
 
 
-def revoke(key: ApiKey) -> None:
-    """The key's next request gets 401, on every worker. Revoking twice changes nothing."""
-    ApiKey.objects.filter(pk=key.pk, revoked_at=None).update(revoked_at=clock.now())
+@transaction.atomic
+def revoke(key: ApiKey, *, by: Account | None = None, reason: str = "") -> bool:
+    """The key's next request gets 401, on every worker. Revoking twice changes nothing; returns
+    whether it has. `by` is an admin who does it to somebody's key: that is kept."""
+    done = ApiKey.objects.filter(pk=key.pk, revoked_at=None).update(revoked_at=clock.now())
+    if done and by is not None:
+        record(by, Verb.KEY_REVOKE, key, reason=reason, account=key.account_id)
+    return bool(done)
 
 
 def _permissions(asked: Sequence[str] | None) -> list[str]:

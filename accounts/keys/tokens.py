@@ -18,6 +18,7 @@ from django.conf import settings
 
 _ID, _SECRET, _SUM = 12, 43, 4
 _ALPHABET = string.ascii_lowercase + string.digits
+_SHOWN = re.compile(rf"(?:[a-z0-9_]+-)?([a-z0-9]{{{_ID}}})(?:….{{0,4}})?", re.ASCII)
 _BODY = re.compile(rf"[a-z0-9]{{{_ID}}}[A-Za-z0-9_-]{{{_SECRET + _SUM}}}", re.ASCII)
 
 
@@ -48,6 +49,13 @@ def parse(text: str) -> Token | None:
     if not _BODY.fullmatch(body) or _checksum(text[:-_SUM]) != text[-_SUM:]:
         return None
     return Token(body[:_ID], digest(body[_ID:-_SUM]))
+
+
+def public_id_of(text: str) -> str:
+    """The public id in a key as pages show it (`bsod-abcdefghijkl…WXYZ`), or in a piece of that;
+    "" where there is none."""
+    found = _SHOWN.fullmatch(text.strip())
+    return found.group(1) if found else ""
 
 
 def digest(secret: str) -> str:

@@ -9,7 +9,6 @@ import email.policy
 import html
 import itertools
 import re
-import time
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,8 @@ from urllib.parse import urlsplit
 
 import requests
 from allauth.account.models import EmailAddress
-from allauth.usersessions.models import UserSession
 from django.conf import settings
-from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.auth.hashers import make_password
-from django.contrib.sessions.backends.db import SessionStore
 
 from accounts.models import Account
 from accounts.service import create_account
@@ -60,27 +56,6 @@ class Visitor(Browser):
 
     def enter(self, name: str, password: str = PASSWORD, **more: Any) -> requests.Response:
         return self.post("/login/", login=name, password=password, **more)
-
-    def sit(self, account: Account, *, again: bool = False) -> "Visitor":
-        """Has a session; `again`: the password was asked for a moment ago."""
-        store = SessionStore()
-        store[SESSION_KEY] = str(account.pk)
-        store[BACKEND_SESSION_KEY] = settings.AUTHENTICATION_BACKENDS[0]
-        store[HASH_SESSION_KEY] = account.get_session_auth_hash()
-        if again:
-            record = {"method": "password", "at": time.time(), "reauthenticated": True}
-            store["account_authentication_methods"] = [record]
-            store["account_authentication_methods_user"] = str(account.pk)
-        store.save()
-        UserSession.objects.create(
-            user=account,
-            ip="127.0.0.1",
-            session_key=store.session_key,
-            user_agent="Firefox/1 Linux",
-        )
-        name, value = settings.SESSION_COOKIE_NAME, str(store.session_key)
-        self.session.cookies.set(name, value, domain="127.0.0.1", path="/")
-        return self
 
     @property
     def signed_in(self) -> bool:

@@ -15,7 +15,6 @@ from django.conf import settings
 from django.test import override_settings
 
 from accounts.factors import Factors, NewPasskey, SignInPasskey, reseal
-from accounts.models import Account
 from bsod.lib.vault import VaultError
 from tests import kit
 from tests.accounts.door import Visitor, mails, member, text_of
@@ -37,14 +36,6 @@ def visitor(site: Site) -> Visitor:
 def code(secret: str, ahead: int = 0) -> str:
     """What the app shows now, or some periods on."""
     return format_hotp_value(hotp_value(secret, int(time.time()) // 30 + ahead))
-
-
-def armed(person: Account) -> str:
-    """The account has an app; its secret."""
-    secret = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
-    sealed = Factors().encrypt(secret)
-    Authenticator.objects.create(user=person, type="totp", data={"secret": sealed})
-    return secret
 
 
 def test_an_app_is_set_up_and_its_codes_are_shown_once(visitor: Visitor) -> None:
@@ -87,7 +78,7 @@ def test_a_password_alone_lets_nobody_in_and_a_code_works_once(
     site: Site, visitor: Visitor
 ) -> None:
     bob = member("bob")
-    secret = armed(bob)
+    secret = kit.arm(bob)
     asked = visitor.enter(bob.username, next="/access/")
     assert asked.headers["Location"] == "/login/second/"
     assert not visitor.signed_in
@@ -105,7 +96,7 @@ def test_a_password_alone_lets_nobody_in_and_a_code_works_once(
 
 def test_a_recovery_code_stands_in_for_a_lost_app_once(site: Site) -> None:
     bob = member("bob")
-    armed(bob)
+    kit.arm(bob)
     sitting = Visitor(site).sit(bob, again=True)
     sitting.post("/account/security/codes/new/")
     spare = _CODES.findall(sitting.get("/account/security/codes/").text)[3]
@@ -118,7 +109,7 @@ def test_a_recovery_code_stands_in_for_a_lost_app_once(site: Site) -> None:
 
 def test_switching_off_asks_again_first_and_tells_by_mail(site: Site) -> None:
     bob = member("bob", mail=True)
-    armed(bob)
+    kit.arm(bob)
     visitor = Visitor(site).sit(bob)
     off = "/account/security/app/off/"
     assert visitor.get(off).headers["Location"].startswith("/account/again/?next=")
@@ -130,7 +121,7 @@ def test_switching_off_asks_again_first_and_tells_by_mail(site: Site) -> None:
 
 def test_factors_move_to_a_new_vault_key() -> None:
     bob = member("bob")
-    secret = armed(bob)
+    secret = kit.arm(bob)
     row = Authenticator.objects.get(user=bob)
     lost = member("eve")
     broken = Authenticator.objects.create(user=lost, type="totp", data={"secret": "damaged"})
