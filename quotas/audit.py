@@ -1,18 +1,24 @@
 """Does the ledger add up? For every balance: `reserved` is the sum of open entries, `used` the
 sum of closed ones plus what purges moved to `closed`. Read in one snapshot, so that a busy
-gateway cannot look like drift."""
+gateway cannot look like drift. The worker does it every hour, and when it is asked to."""
 
 import contextlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
 
 from django.db import connection, transaction
 
 from accounts.models import Account
+from bsod.lib import clock
 from bsod.lib.groupcommit import exclusive
 from bsod.lib.terms import EntryState
 from quotas.meter import used_by
-from quotas.models import AuditRun, Balance, Entry
+from quotas.models import AuditRun, Balance, Entry, Worker
+
+EVERY = timedelta(hours=1)
+KEPT = 200
+"""Runs that are kept for the admin to see."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +43,32 @@ class Audit:
 
 def audit() -> Audit:
     """Add everything up and keep the result where the admin shows it."""
+    began = clock.now()
     with _snapshot():
         result = _add_up()
     # In the queue of writers: beside a busy ledger a lone write on SQLite would find no gap.
     with exclusive("audit"):
         AuditRun.objects.create(
-            balances=result.balances, drift=[asdict(drift) for drift in result.drift]
+            at=began, balances=result.balances, drift=[asdict(drift) for drift in result.drift]
         )
+        old = AuditRun.objects.order_by("-at", "-pk").values_list("pk", flat=True)[KEPT:]
+        AuditRun.objects.filter(pk__in=list(old)).delete()
     return result
+
+
+def ask(now: datetime) -> None:
+    """Have the worker add it up at once: a page must not wait for a million entries."""
+    Worker.objects.filter(id=1).update(audit_asked_at=now)
+
+
+def run_due(now: datetime) -> bool:
+    """Add it up if the last time is an hour ago, or somebody has asked since."""
+    last = AuditRun.objects.values_list("at", flat=True).first()
+    asked = Worker.objects.values_list("audit_asked_at", flat=True).filter(id=1).first()
+    if last and last > now - EVERY and (asked is None or asked < last):
+        return False
+    audit()
+    return True
 
 
 def drift_of(account: Account) -> list[Drift]:

@@ -6,6 +6,7 @@ from datetime import datetime
 from django.db import connection
 from django.db.models import Q
 
+from accounts.audit import Verb, record
 from accounts.caps import MOST
 from accounts.keys.identity import lock_accounts
 from accounts.models import Account
@@ -44,9 +45,11 @@ def give(
     return balance
 
 
-def correct(account: Account, balance: Balance, amount: int) -> Entry:
+def correct(
+    account: Account, balance: Balance, amount: int, *, by: Account | None = None, reason: str = ""
+) -> Entry:
     """Move `used` of one balance: positive charges, negative gives back. Entries never change;
-    a correction is an entry of its own."""
+    a correction is an entry of its own, and is in the audit log."""
     with exclusive("correct"), connection.cursor() as cursor:
         lock_accounts(cursor, [account.pk])
         row = Balance.objects.get(pk=balance.pk, account=account)
@@ -54,9 +57,12 @@ def correct(account: Account, balance: Balance, amount: int) -> Entry:
         if used < 0 or (row.granted is not None and used + row.reserved > row.granted):
             raise Impossible("The balance does not hold that much.")
         Balance.objects.filter(pk=row.pk).update(used=used)
-        return _record(
+        entry = _record(
             account, EntryKind.CORRECTION, row.bucket, amount, [Leg(row.pk, amount)], clock.now()
         )
+        record(by, Verb.ACCOUNT_CORRECT, account, reason=reason, bucket=row.bucket, units=amount,
+               balance=row.pk, entry=entry.pk)  # fmt: skip
+        return entry
 
 
 def _record(

@@ -63,7 +63,9 @@ class Balance(models.Model):
                 fields=["account", "bucket"],
                 condition=Q(period__isnull=True),
                 name="balance_grants",
-            )
+            ),
+            # The newest grants among a million days; no day's row comes by here.
+            models.Index(fields=["id"], condition=Q(period__isnull=True), name="balance_grant_ids"),
         ]
 
     def __str__(self) -> str:
@@ -128,10 +130,30 @@ class Entry(models.Model):
                 condition=Q(state="open", expires_at__isnull=False),
                 name="entry_open_expiring",
             ),
+            # Nearly no call has one, so nearly no close comes by here.
+            models.Index(
+                fields=["day", "bucket"], condition=Q(shortfall__gt=0), name="entry_shortfall"
+            ),
+            # Grants and corrections among a million calls; no call comes by here.
+            models.Index(fields=["id"], condition=~Q(kind="call"), name="entry_no_call"),
         ]
 
     def __str__(self) -> str:
         return self.id
+
+
+class Reservation(Entry):
+    """An entry that is open, in a list of its own."""
+
+    class Meta:
+        proxy = True
+
+
+class Grant(Balance):
+    """A balance that was given and belongs to no period, in a list of its own."""
+
+    class Meta:
+        proxy = True
 
 
 class Process(models.Model):
@@ -178,6 +200,8 @@ class UsageDay(models.Model):
                 fields=["account", "day", "api_key", "model", "bucket"], name="usage_day_one"
             )
         ]
+        # For what everybody has used; a day of a row never changes, so a close does not pay for it.
+        indexes = [models.Index(fields=["day"], name="usage_day_all")]
 
     def __str__(self) -> str:
         return f"{self.account_id} {self.day} {self.model}"
@@ -220,3 +244,17 @@ class AuditRun(models.Model):
 
     def __str__(self) -> str:
         return f"{self.at:%Y-%m-%d %H:%M} {'drift' if self.drift else 'clean'}"
+
+
+class Worker(models.Model):
+    """One row: when the worker has last done its chores, and when somebody asked for an audit."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    beat_at = models.DateTimeField(null=True)
+    audit_asked_at = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name_plural = "worker"
+
+    def __str__(self) -> str:
+        return f"last seen {self.beat_at:%Y-%m-%d %H:%M}" if self.beat_at else "never seen"

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from django.db.models import QuerySet, Sum
+from django.db.models import F, OuterRef, QuerySet, Subquery, Sum
 
+from accounts.models import Account
 from quotas.models import UsageDay
 
 MOST_ROWS = 20_000
@@ -84,6 +85,27 @@ def _used(row: dict[str, Any]) -> Used:
         row["sum_calls"], row["sum_amount"], row["sum_prompt_tokens"],
         row["sum_completion_tokens"],
     )  # fmt: skip
+
+
+class Busiest(NamedTuple):
+    account: int
+    username: str
+    calls: int
+    tokens: int
+
+
+def busiest(first: str, most: int) -> list[Busiest]:
+    """Whose calls were most since a day."""
+    # A sum, so that SQLite groups the few rows of these days and does not walk through all rows in
+    # the order of accounts.
+    rows = UsageDay.objects.filter(day__gte=first).order_by().values(who=F("account_id") + 0)
+    tokens = Sum("prompt_tokens") + Sum("completion_tokens")
+    named = Account.objects.filter(pk=OuterRef("who")).values("username")
+    found = rows.annotate(sum_calls=Sum("calls"), tokens=tokens).order_by("-sum_calls", "who")
+    return [
+        Busiest(row["who"], row["username"], row["sum_calls"], row["tokens"])
+        for row in found.annotate(username=Subquery(named))[:most]
+    ]
 
 
 def totals(rows: Iterable[Used]) -> dict[str, Any]:
