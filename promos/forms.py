@@ -5,6 +5,7 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
+from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextInputWidget
 
 from accounts.caps import MOST
 from bsod.lib.terms import Bucket
@@ -21,8 +22,12 @@ class AmountsWidget(forms.MultiWidget):
     def __init__(self) -> None:
         super().__init__(
             {
-                bucket.value: forms.NumberInput(
-                    {"min": 0, "max": MOST, "title": f"{bucket} ({kind.unit})"}
+                bucket.value: UnfoldAdminIntegerFieldWidget(
+                    {
+                        "min": 0,
+                        "max": MOST,
+                        "title": bucket if bucket == kind.unit else f"{bucket} ({kind.unit})",
+                    }
                 )
                 for bucket, kind in BUCKETS.items()
             }
@@ -51,10 +56,12 @@ class MakeForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic at run 
     grants = AmountsField(help_text="Units given on top of the daily caps; any mix")
     count = forms.IntegerField(
         min_value=1, max_value=MOST_CODES, initial=1, label="Codes",
+        widget=UnfoldAdminIntegerFieldWidget,
         help_text=f"How many, up to {MOST_CODES}. They are shown once, on the next page",
     )  # fmt: skip
     chosen = forms.CharField(
         required=False, max_length=100, label="Chosen code", strip=True,
+        widget=UnfoldAdminTextInputWidget,
         help_text="Instead of a random one, which nobody can guess. 8 letters and digits or more",
     )  # fmt: skip
 

@@ -13,6 +13,7 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connection, transaction
 from django.db.models import F, Q, QuerySet
 
+from accounts.audit import Verb, record
 from accounts.keys.identity import lock_accounts
 from accounts.models import Account, Ban
 from bsod.lib import clock
@@ -47,11 +48,14 @@ class Redeemed:
 # ---- making
 
 
-def make_codes(promo: Promo, *, count: int = 1, chosen: str = "") -> list[str]:
+def make_codes(
+    promo: Promo, *, count: int = 1, chosen: str = "", by: Account | None = None, reason: str = ""
+) -> list[str]:
     """Save a new offer with `count` random codes, or the chosen one. Returns their full texts,
     which nobody can show again. Raises ValidationError, and then nothing was saved."""
     if not promo._state.adding:
         raise ValueError("an offer's codes are made with it")
+    promo.created_by = by or promo.created_by
     promo.full_clean()
     if not 1 <= count <= MOST_CODES or (chosen and count != 1):
         raise ValidationError(f"Make 1 to {MOST_CODES} codes at once; a chosen code is one.")
@@ -65,6 +69,8 @@ def make_codes(promo: Promo, *, count: int = 1, chosen: str = "") -> list[str]:
         with transaction.atomic():
             promo.save()
             PromoCode.objects.bulk_create(rows)
+            record(by, Verb.PROMO_CREATE, promo, reason=reason, codes=count, gives=promo.grants,
+                   uses=promo.uses, per_user=promo.per_user)  # fmt: skip
     except IntegrityError:
         raise ValidationError(_TAKEN) from None
     return texts
@@ -153,11 +159,17 @@ def history(account: Account, most: int = 50) -> list[Redemption]:
     return list(Redemption.objects.filter(account=account).select_related("promo", "code")[:most])
 
 
-def disable(rows: QuerySet[Promo] | QuerySet[PromoCode]) -> list[Promo | PromoCode]:
-    """Switch offers or single codes off, from the next try on. What they gave stays given.
-    Returns those that were on."""
+def disable(
+    rows: QuerySet[Promo] | QuerySet[PromoCode], *, by: Account | None = None, reason: str = ""
+) -> list[Promo | PromoCode]:
+    """Switch offers or single codes off, from the next try on, all or none. What they gave stays
+    given. Returns those that were on."""
     now = clock.now()
-    return [row for row in rows if _switch_off(row, now)]
+    with transaction.atomic():
+        changed = [row for row in rows if _switch_off(row, now)]
+        for row in changed:
+            record(by, Verb.PROMO_DISABLE, row, reason=reason)
+    return changed
 
 
 def _switch_off(row: Promo | PromoCode, now: datetime) -> bool:
