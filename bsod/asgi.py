@@ -79,7 +79,8 @@ class Application:
             await _no_route(exchange, found.allow)
         else:
             scope = {**scope, "path": found.route.path + "/"}
-            await _django(scope, receive, _signed(exchange, send))  # type: ignore[arg-type]  # as above
+            signed = _signed(exchange, scope, send)
+            await _django(scope, receive, signed)  # type: ignore[arg-type]  # as above
         if self.gateway and exchange.method != "OPTIONS":
             self.gateway.counting.ended(exchange, found.route)
 
@@ -153,14 +154,18 @@ def _preflight(request_id: str, allow: tuple[str, ...]) -> list[tuple[bytes, byt
     ]
 
 
-def _signed(exchange: AsgiExchange, send: Send) -> Send:
+def _signed(exchange: AsgiExchange, scope: Message, send: Send) -> Send:
     """Adds our common headers to an answer of the control plane's JSON routes."""
-    own = (b"x-request-id", exchange.id.encode())
+    names = {name for name, _ in scope["headers"]}
+    # What a session opens is for our own pages: those of another site shall not read it.
+    session = b"cookie" in names and b"authorization" not in names
+    own = [pair for pair in COMMON if not (session and pair[0] == b"access-control-allow-origin")]
+    own.append((b"x-request-id", exchange.id.encode()))
 
     async def signed(message: Message) -> None:
         if message["type"] == "http.response.start":
             exchange.started, exchange.status = True, message["status"]
-            message = {**message, "headers": [*message["headers"], own, *COMMON]}
+            message = {**message, "headers": [*message["headers"], *own]}
         await send(message)
 
     return signed

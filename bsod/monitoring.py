@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 from django.conf import settings
 from django.http import HttpResponse, HttpResponseBase
 from django.shortcuts import render
+from django.utils.decorators import method_decorator
 from django.utils.safestring import SafeString
 from django.utils.translation import get_language
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
@@ -23,6 +24,7 @@ from rest_framework.views import APIView
 
 from bsod import poolview, scrape, standing, statuspage
 from bsod.api import AlwaysJson
+from bsod.console.pages import packed_page
 from bsod.lib import clock
 from proxy import figures, stats
 from proxy.errors import ApiError, Code, invalid
@@ -172,6 +174,7 @@ def _window(request: Request, *known: str, default: str) -> str:
     return str(window)
 
 
+@method_decorator(packed_page, name="dispatch")
 class Status(Public):
     def get(self, request: Request) -> HttpResponseBase:
         window = _window(request, *WINDOWS, default=USUAL)

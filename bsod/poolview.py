@@ -11,8 +11,13 @@ from proxy.pool import Pool, Snapshot
 _pool, _lock = Pool(), threading.Lock()
 
 
+def generation() -> int:
+    """What grows with every change of the pool: one small statement."""
+    return PoolState.objects.values_list("generation", flat=True).get(id=1)
+
+
 def current() -> Snapshot:
     """One small statement, more only when the pool has changed."""
     with _lock:
-        _pool.refresh(PoolState.objects.values_list("generation", flat=True).get(id=1))
+        _pool.refresh(generation())
         return _pool.snapshot

@@ -1,4 +1,4 @@
-"""The worker class: gunicorn's own ASGI worker with the fast lane before it and eight things set
+"""The worker class: gunicorn's own ASGI worker with the fast lane before it and nine things set
 right.
 
 - It listens with a backlog of 100 whatever gunicorn's setting says; ours is the setting's.
@@ -11,6 +11,7 @@ right.
 - A body that comes one byte at a time would hold its connection for days: it must come at a
   minimum rate. While we do not read (256 KB wait for the application) nobody is blamed.
 - An application can break its answer off, so that no client takes it for whole.
+- What a client has sent ahead before it left is dropped, where it would end as an exception.
 """
 
 import asyncio
@@ -50,6 +51,11 @@ class Protocol(ASGIProtocol):  # type: ignore[misc]  # gunicorn has no types
         receiver = self._body_receiver
         if receiver is not None and not receiver._complete and self._pace is None:
             self._pace = _Pace(self)
+
+    def _feed_callback_parser(self, data: bytes) -> bool:
+        # What was sent ahead by a client that has left since: his transport has no address any
+        # more, and says so with an exception.
+        return not self.transport.is_closing() and super()._feed_callback_parser(data)
 
     def _on_body(self, chunk: bytes) -> None:
         self.body_bytes += len(chunk)

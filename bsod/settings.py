@@ -19,6 +19,7 @@ import environ
 from django.core.exceptions import ImproperlyConfigured
 
 from bsod import logs, signin
+from bsod.backstage import look
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -193,8 +194,12 @@ INSTALLED_APPS = [
     "quotas",
     "promos",
     "proxy",
+    "proxy.donations.apps.DonationsConfig",
+    "bsod.notices",
     "rest_framework",
-    "django.contrib.admin",
+    "unfold.apps.BasicAppConfig",
+    "unfold.contrib.filters",
+    "bsod.apps.Backstage",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -301,26 +306,19 @@ RATELIMIT_IP_META_KEY = "bsod.throttle.address"
 # ---- people
 
 AUTH_USER_MODEL = "accounts.Account"
-PASSWORD_HASHERS = [
-    "django.contrib.auth.hashers.Argon2PasswordHasher",
-    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
-]
-AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": f"django.contrib.auth.password_validation.{name}"}
-    for name in (
-        "UserAttributeSimilarityValidator",
-        "MinimumLengthValidator",
-        "CommonPasswordValidator",
-        "NumericPasswordValidator",
-    )
-]
 LOGIN_URL, LOGIN_REDIRECT_URL = "/login/", "/"
 AUTHENTICATION_BACKENDS = ["accounts.backend.Backend"]
 PASSWORD_RESET_TIMEOUT = 3600
 TERMS_URL, PRIVACY_URL = env("TERMS_URL"), env("PRIVACY_URL")
-globals().update(signin.ALLAUTH | signin.mail(env("EMAIL_URL", "consolemail://")))
+globals().update(signin.PASSWORDS | signin.ALLAUTH)
+globals().update(signin.mail(env("EMAIL_URL", "consolemail://")))
+STAFF_SECOND_FACTOR = env_flag("STAFF_SECOND_FACTOR", True)
+UNFOLD = look.UNFOLD
 MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not PRODUCTION
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = env("EMAIL_FROM", f"BSOD <noreply@{_site_host}>")
+TELEGRAM_BOT_TOKEN, ADMIN_TELEGRAM_CHAT = env("TELEGRAM_BOT_TOKEN"), env("ADMIN_TELEGRAM_CHAT")
+TELEGRAM_API_BASE = env("TELEGRAM_API_BASE", "https://api.telegram.org").rstrip("/")
+DONATIONS = env_flag("DONATIONS", True)
 KEY_PREFIXES = [*env_list("KEY_PREFIXES"), "bsod"] if env("KEY_PREFIXES") else ["bsod"]
 CHARGE_FIELD = env("CHARGE_FIELD", "yout")
 
@@ -329,6 +327,7 @@ CHARGE_FIELD = env("CHARGE_FIELD", "yout")
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", "English"), ("ru", "Русский")]
 LOCALE_PATHS = [BASE_DIR / "locale"]
+FORMAT_MODULE_PATH = ["bsod.formats"]
 TIME_ZONE = "UTC"
 USE_TZ = True
 STATIC_URL = "/static/"

@@ -9,6 +9,21 @@ from typing import Any
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+PASSWORDS: dict[str, Any] = {
+    "PASSWORD_HASHERS": [
+        "django.contrib.auth.hashers.Argon2PasswordHasher",
+        "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+    ],
+    "AUTH_PASSWORD_VALIDATORS": [
+        {"NAME": f"django.contrib.auth.password_validation.{name}"}
+        for name in (
+            "UserAttributeSimilarityValidator",
+            "MinimumLengthValidator",
+            "CommonPasswordValidator",
+            "NumericPasswordValidator",
+        )
+    ],
+}
 ALLAUTH: dict[str, Any] = {
     "ACCOUNT_ADAPTER": "accounts.adapter.Adapter",
     "ACCOUNT_RATE_LIMITS": False,

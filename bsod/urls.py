@@ -4,6 +4,11 @@ from django.contrib import admin
 from django.urls import include, path
 
 from bsod.api import Balance
+from bsod.backstage.routes_audit import audit_ledger
+from bsod.backstage.routes_donations import donations
+from bsod.backstage.routes_people import ban_unlock, users
+from bsod.backstage.routes_pool import recheck_keys
+from bsod.backstage.routes_promos import promocodes
 from bsod.catalog import Catalog
 from bsod.console import (
     guide,
@@ -14,11 +19,11 @@ from bsod.console import (
     people,
     playground,
     playpage,
+    support,
     usage,
 )
 from bsod.console.docs import reference
 from bsod.monitoring import Health, Metrics, Raw, Status
-from bsod.throttle import AdminLogin
 from promos.views import RedeemCode
 
 urlpatterns = [
@@ -28,6 +33,11 @@ urlpatterns = [
     path("access/<int:number>/", keys.edit),
     path("create-key/", keys.create_key),
     path("key-action/", keys.key_action),
+    path("support/", support.support),
+    path("support/<str:uid>/", support.one),
+    path("support/<str:uid>/withdraw/", support.ask_again),
+    path("donate-key/", support.donate_key, name="donate_key"),
+    path("donation-action/", support.donation_action, name="donation_action"),
     path("models/", models.models),
     path("docs/", guide.guide),
     path("docs/api/", reference),
@@ -36,7 +46,12 @@ urlpatterns = [
     path("", include("accounts.urls")),
     path("account/export/", people.export, name="account_export"),
     path("account/delete/", people.delete, name="account_delete"),
-    path("admin/login/", AdminLogin.as_view(), name="throttled_login"),
+    path("admin/audit-ledger/", audit_ledger, name="audit_ledger"),
+    path("admin/recheck-keys/", recheck_keys, name="recheck_keys"),
+    path("admin/users/", users, name="admin_users"),
+    path("admin/donations/", donations, name="admin_donations"),
+    path("admin/ban-unlock/", ban_unlock, name="ban_unlock"),
+    path("admin/promocodes/", promocodes, name="admin_promocodes"),
     path("admin/", admin.site.urls),
     path("balance/", Balance.as_view()),
     path("key-info/", Balance.as_view()),

@@ -21,9 +21,15 @@ from pathlib import Path
 from typing import Any
 
 import requests
+from allauth.mfa.models import Authenticator
+from allauth.usersessions.models import UserSession
 from django.conf import settings
+from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
+from django.contrib.sessions.backends.db import SessionStore
 from django.db import connection
+from django.test import Client
 
+from accounts.factors import Factors
 from accounts.keys.models import ApiKey
 from accounts.keys.service import create_key
 from accounts.models import Account
@@ -101,6 +107,45 @@ def person(name: str = "alice", *, plan: str = "free", admin: bool = False, **ke
     account = create_account(unique(name), plan=plan, admin=admin, password=password)
     row, secret = create_key(account, name, **key)
     return Person(account, row, secret)
+
+
+def arm(account: Account) -> str:
+    """The account has an app as its second factor; its secret."""
+    secret = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
+    sealed = {"secret": Factors().encrypt(secret)}
+    Authenticator.objects.get_or_create(user=account, type="totp", defaults={"data": sealed})
+    return secret
+
+
+def session_of(account: Account, *, again: bool = False, factor: bool = False) -> str:
+    """The key of a session as signing in leaves it; nobody has to hash a password for it.
+
+    `again`: the password was asked for a moment ago; `factor`: so was the second factor.
+    """
+    store = SessionStore()
+    store[SESSION_KEY] = str(account.pk)
+    store[BACKEND_SESSION_KEY] = settings.AUTHENTICATION_BACKENDS[0]
+    store[HASH_SESSION_KEY] = account.get_session_auth_hash()
+    asked = [method for method, done in (("password", again), ("mfa", factor)) if done]
+    store["account_authentication_methods"] = [
+        {"method": method, "at": time.time(), "reauthenticated": True} for method in asked
+    ]
+    store["account_authentication_methods_user"] = str(account.pk)
+    store.save()
+    key = str(store.session_key)
+    UserSession.objects.create(
+        user=account, ip="127.0.0.1", session_key=key, user_agent="Firefox/1 Linux"
+    )
+    return key
+
+
+def staff_client(account: Account) -> Client:
+    """Django's test client of somebody who has signed in with his second factor, and so gets into
+    the admin if he is staff."""
+    arm(account)
+    client = Client(HTTP_HOST="127.0.0.1")
+    client.cookies[settings.SESSION_COOKIE_NAME] = session_of(account, factor=True)
+    return client
 
 
 @dataclass
@@ -291,10 +336,8 @@ def manage(*args: str, **env: str) -> "subprocess.CompletedProcess[str]":
 
 
 def ledger_adds_up(person: Person | None = None) -> bool:
-    """The audit finds no drift; of a person alone, and then none of his calls is open either.
-
-    The whole ledger, of everybody who was ever in the suite, is added up when that ends.
-    """
+    """No drift; of a person alone, and then none of his calls is open either. The ledger of
+    everybody in the suite is added up when that ends."""
     if person is None:
         assert audit().drift == []
         return True

@@ -1,21 +1,30 @@
 """The catalogue as the console shows it: who offers which model, and which of them answer now.
 
-`snapshot` is the one place it comes from: what `proxy/showing.py` says of the pool, kept for a few
-seconds. Secrets are never read here.
+`snapshot` is the one place it comes from: what `proxy/showing.py` says of the pool, kept until the
+pool changes. A large catalogue takes a second to be read again: nobody waits for that who can be
+shown what was so a moment ago, for a thread reads it beside them. Secrets are never read here.
 """
 
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from functools import lru_cache
+from functools import cached_property
 from typing import NamedTuple
+
+from django.db import connection
 
 from bsod import poolview
 from bsod.lib import clock
+from bsod.lib.terms import Modality, Tier
 from proxy.catalogue import ModelInfo
 from proxy.pool import Snapshot
-from proxy.showing import Look, endpoints
+from proxy.showing import Look, changes_at, endpoints
 
-FRESH = 5.0  # seconds a reading is shown for
+LARGE = 2_000  # models; below that everybody waits for a new reading: it is quick
+HEAD_START = 0.2  # seconds in which the page that has found the change is made before it is read
+OLD = 60.0  # seconds since the last reading was known to be true: after that everybody waits
 
 
 class Listed(NamedTuple):
@@ -41,7 +50,7 @@ class Listed(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Shelf:
-    """A provider and what it offers."""
+    """A provider and what it offers: first what answers, then by name."""
 
     slug: str
     rows: tuple[Listed, ...]
@@ -57,48 +66,116 @@ class Shelf:
         return "" if self.up or not self.rows else self.rows[0].reason
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class Reading:
     shelves: tuple[Shelf, ...]
     models: frozenset[str]
     up: int
     """How many of them somebody answers for."""
 
+    @cached_property
+    def texts(self) -> tuple[str, ...]:
+        """The text models that answer: those of the smaller price first."""
+        rows = [
+            row for shelf in self.shelves for row in shelf.rows
+            if row.modality == Modality.TEXT and not row.reason
+        ]  # fmt: skip
+        rows.sort(key=lambda row: (row.tier != Tier.BASE, row.price_out, row.name))
+        return tuple(dict.fromkeys(row.name for row in rows))
+
+    @property
+    def example(self) -> str:
+        """A model for samples."""
+        return next(iter(self.texts), "gpt-5.4")
+
 
 _TITLES = {"openai": "OpenAI"}
 
 
 def snapshot() -> Reading:
-    return _reading(poolview.current().generation, int(clock.monotonic() / FRESH))
+    """One small statement, as long as the pool has not changed."""
+    return _kept.current()
 
 
-@lru_cache(maxsize=2)
-def _reading(_generation: int, _moment: int) -> Reading:
-    pool, now, ticks = poolview.current(), clock.now(), clock.monotonic()
+class Read(NamedTuple):
+    """A reading, and how long it is true: until the pool changes, a rest ends, or the day."""
+
+    reading: Reading
+    generation: int
+    until: float
+    day: date
+
+    def holds(self, generation: int) -> bool:
+        alike = generation == self.generation and clock.now().date() == self.day
+        return alike and clock.monotonic() < self.until
+
+
+class Kept:
+    """The last reading. One thread makes the next one, for all who want it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._last: Read | None = None
+        self._true_at = 0.0
+        self._next: Future[Read] | None = None
+        self._reader = ThreadPoolExecutor(1, "catalogue")
+
+    def current(self) -> Reading:
+        generation = poolview.generation()
+        with self._lock:
+            last, now = self._last, clock.monotonic()
+            if last and last.holds(generation):
+                self._true_at = now
+                return last.reading
+            aside = last and now - self._true_at < OLD and len(last.reading.models) >= LARGE
+            if self._next is None or self._next.done():
+                self._next = self._reader.submit(self._read, HEAD_START if aside else 0.0)
+            coming = self._next
+        return last.reading if last and aside else coming.result().reading
+
+    def _read(self, later: float) -> Read:
+        time.sleep(later)
+        try:
+            made = _read(poolview.current())
+        finally:
+            connection.close()  # this thread's own
+        with self._lock:
+            self._last, self._true_at = made, clock.monotonic()
+        return made
+
+
+_kept = Kept()
+
+
+def _read(pool: Snapshot) -> Read:
+    now, ticks = clock.now(), clock.monotonic()
     look = Look(pool, ticks, now.date())
     shelves: dict[int, list[Listed]] = {provider: [] for provider in pool.slugs}
-    for _name, model in sorted(pool.catalogue.models.items()):
+    for model in pool.catalogue.models.values():
         paths = tuple(endpoints(pool, model))
         for provider in {offer.provider for offer in model.offers}:
             state = look.model(model, provider)
             back = None if state.back is None else now + timedelta(seconds=state.back - ticks)
-            row = _row(pool, model, provider)
-            shelves[provider].append(
-                row._replace(reason=state.reason or "", returns=back, paths=paths)
-            )
-    made = [
-        Shelf(pool.slugs[provider], tuple(listed), sum(not row.reason for row in listed))
-        for provider, listed in shelves.items()
-    ]
+            row = _row(pool.slugs[provider], model, state.reason or "", back, paths)
+            shelves[provider].append(row)
+    made = [_shelf(pool.slugs[provider], listed) for provider, listed in shelves.items()]
     made.sort(key=lambda shelf: (-len(shelf.rows), shelf.slug))
-    every = [row for shelf in made for row in shelf.rows]
-    up = len({row.name for row in every if not row.reason})
-    return Reading(tuple(made), frozenset(row.name for row in every), up)
+    up = len({row.name for shelf in made for row in shelf.rows if not row.reason})
+    names = frozenset(row.name for shelf in made for row in shelf.rows)
+    reading = Reading(tuple(made), names, up)
+    return Read(reading, pool.generation, changes_at(pool, ticks), now.date())
 
 
-def _row(pool: Snapshot, model: ModelInfo, provider: int) -> Listed:
+def _shelf(slug: str, listed: list[Listed]) -> Shelf:
+    listed.sort(key=lambda row: (bool(row.reason), row.name))
+    return Shelf(slug, tuple(listed), sum(not row.reason for row in listed))
+
+
+def _row(
+    slug: str, model: ModelInfo, reason: str, returns: datetime | None, paths: tuple[str, ...]
+) -> Listed:
     traits = model.traits
     return Listed(
-        model.name, pool.slugs[provider], traits.modality, traits.tier, traits.context,
-        traits.price_in, traits.price_out, traits.per_call, "", None, (), model.shutdown,
+        model.name, slug, traits.modality, traits.tier, traits.context, traits.price_in,
+        traits.price_out, traits.per_call, reason, returns, paths, model.shutdown,
     )  # fmt: skip

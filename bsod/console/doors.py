@@ -1,9 +1,9 @@
 """What every request passes before its page: how often one may try, and whether one is banned.
 
-One table says how often, by the names of the routes in `accounts/urls.py`; a test holds that none
-of them takes a form uncounted. Tries are counted before a password is looked at, by what was typed
-and by where it came from. What was typed is counted as it is: to look up whose it is would tell
-whether two names are one person's. Closed while nobody can count.
+One table says how often, by the names of the routes in `accounts/urls.py` and of donations; a test
+holds that none of them takes a form uncounted. Tries are counted before a password is looked at, by
+what was typed and by where it came from. What was typed is counted as it is: to look up whose it is
+would tell whether two names are one person's. Closed while nobody can count.
 """
 
 import unicodedata
@@ -53,7 +53,8 @@ LIMITS: dict[str, tuple[Rate, ...]] = {
     "mfa_authenticate": ((pending, "5/m"), (pending, "30/h"), ("ip", "20/m")),
     "mfa_login_webauthn": (("ip", "20/m"),),
     "account_logout": _CHANGE,
-    "account_signup": (("ip", "10/m"), ("ip", "60/h")),
+    # Whoever has an address is told by mail that somebody registers with it.
+    "account_signup": (("ip", "10/m"), ("ip", "60/h"), (typed("email"), "10/h")),
     "account_send_again": ((pending, "1/m"), (pending, "5/h"), ("ip", "10/m")),
     "account_confirm_email": (("ip", "20/m"),),
     "account_reset_password": ((typed("email"), "3/h"), ("ip", "10/m"), ("ip", "60/h")),
@@ -74,6 +75,8 @@ LIMITS: dict[str, tuple[Rate, ...]] = {
     "mfa_edit_webauthn": _CHANGE,
     "account_export": ((_WHO, "5/h"),),
     "account_delete": ((_WHO, "5/m"),),
+    "donate_key": ((_WHO, "5/h"),),  # each asks a provider
+    "donation_action": ((_WHO, "60/m"),),
 }
 # Asked by a page's script, while somebody types.
 ASKED: dict[str, tuple[Rate, ...]] = {

@@ -18,6 +18,7 @@ from django.db.models import Model, QuerySet
 from accounts.flows.sign_out import sessions_of
 from accounts.keys.models import ApiKey
 from accounts.models import Account
+from bsod.console.donated import described, use
 from bsod.lib import clock
 from quotas.models import Balance, Entry, UsageDay
 
@@ -101,6 +102,10 @@ def _profile(account: Account) -> dict[str, Any]:
                 for row in sessions_of(account)
             ],
             "bans": list(account.bans.values("reason", "until", "created_at", "lifted_at")),
+            "donations": [
+                described(row) | {"use": use(row)}
+                for row in account.donations.select_related("provider").order_by("pk")
+            ],
             "keys": list(
                 ApiKey.objects.filter(account=account, console=False).order_by("pk").values(*_KEY)
             ),

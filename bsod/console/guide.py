@@ -58,8 +58,7 @@ def guide(request: HttpRequest, slug: str = "connect") -> HttpResponse:
             for code, kind in ERRORS.items()
         ]
     else:
-        model = next(iter(sorted(catalogue.snapshot().models)), "gpt-5.4")
-        shown["quick"] = samples.quick_start(base, model)
+        shown["quick"] = samples.quick_start(base, catalogue.snapshot().example)
     return render(request, "console/guide.html", shown)
 
 

@@ -10,16 +10,14 @@ from django.views.decorators.http import require_safe
 
 from accounts.keys.models import ApiKey
 from accounts.models import Account
-from bsod.console import catalogue, quota, samples
+from bsod.console import catalogue, live, quota, samples
 from bsod.console.calls import last_calls
 from bsod.console.pages import packed_page
 from bsod.console.quota import NEAR
 from bsod.lib import clock
-from bsod.lib.terms import Modality, Tier
 from quotas.models import Balance
 
 SHOWN_CALLS = 10
-_FALLBACK = "gpt-5.4"
 
 
 @require_safe
@@ -29,13 +27,12 @@ def home(request: HttpRequest) -> HttpResponse:
     found = catalogue.snapshot()
     shown: dict[str, Any] = {
         "base": base,
-        "quick": samples.quick_start(base, _example(found)),
+        "quick": samples.quick_start(base, found.example),
         "up": found.up,
         "total": len(found.models),
-        "providers": len(found.shelves),
     }
     if not request.user.is_authenticated:
-        return render(request, "console/guest.html", shown)
+        return render(request, "console/guest.html", {**shown, "day": live.day()})
     return render(request, "console/home.html", shown | _of(request.user))
 
 
@@ -80,10 +77,3 @@ def near_its_cap(account: Account, day: str) -> Near | None:
         if key and key.alive(clock.now()):
             return Near(key.pk, key.name, min(100, 100 * (used + reserved) // (granted or 1)))
     return None
-
-
-def _example(found: catalogue.Reading) -> str:
-    """A model that answers right now, for the samples: a small text model where there is one."""
-    rows = [row for shelf in found.shelves for row in shelf.rows if row.modality == Modality.TEXT]
-    rows.sort(key=lambda row: (bool(row.reason), row.tier != Tier.BASE, row.price_out, row.name))
-    return rows[0].name if rows else _FALLBACK

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-import orjson
 from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.http import (
@@ -33,14 +32,13 @@ from bsod.console import keyrows, samples, secret
 from bsod.console.errors import limited, refuse, wants_json
 from bsod.console.forms import KeyForm, blank, fields_of, filled, spoken
 from bsod.console.home import near_its_cap
-from bsod.console.pages import owner, packed_page, signed_in, turned
+from bsod.console.pages import owner, packed_page, sent, signed_in, turned
 from bsod.lib import clock
 from promos.service import history
 
 PAGE = 50
 SHOWN = 5  # promo codes redeemed lately
 GRACES = (0, 1, 24, 168)  # hours
-_MOST = 200_000  # bytes of JSON
 
 
 # ---- what is shown
@@ -54,7 +52,7 @@ def access(request: HttpRequest) -> HttpResponse:
     gone = request.GET.get("show") == "revoked"
     mine = service.keys_of(owner(request)).filter(revoked_at__isnull=not gone)
     keys, leaf = turned(request, mine.order_by("-created_at", "-pk"), PAGE)
-    opened = _asked(request, request.GET.get("key"))
+    opened = _mine(request, request.GET["key"]) if request.GET.get("key") else None
     if opened and opened.pk not in {key.pk for key in keys}:
         keys = [opened, *keys]
     fresh = secret.taken(request)
@@ -105,7 +103,7 @@ def create_key(request: HttpRequest) -> HttpResponse:
 @signed_in
 @limited("key-action", "60/m", 60)
 def key_action(request: HttpRequest) -> HttpResponse:
-    said = _said(request)
+    said = sent(request)
     if said is None:
         return refuse(request, 400, text="The body must be a JSON object.")
     act = _ACTIONS.get(str(said.get("action")))
@@ -121,7 +119,7 @@ Act = Callable[[HttpRequest, Any, ApiKey | None], HttpResponse]
 
 def _answered(request: HttpRequest, act: Act, key: ApiKey | None) -> HttpResponse:
     """What is wrong with what was said is told in the way it was said."""
-    said = _said(request)
+    said = sent(request)
     if said is None:
         return refuse(request, 400, text="The body must be a JSON object.")
     try:
@@ -183,17 +181,6 @@ _ACTIONS: dict[str, Act] = {"change": _change, "rotate": _rotate, "revoke": _rev
 
 
 # ---- the steps of it
-
-
-def _said(request: HttpRequest) -> Any:
-    """The fields of a form, or a script's JSON; None: neither."""
-    if request.content_type != "application/json":
-        return request.POST
-    try:
-        said = orjson.loads(request.body) if len(request.body) <= _MOST else None
-    except orjson.JSONDecodeError:
-        return None
-    return said if isinstance(said, dict) else None
 
 
 def _asked(request: HttpRequest, number: str | None) -> ApiKey | None:

@@ -3,8 +3,9 @@
 Searching and filtering are a form's query: they work without JavaScript, and can be linked to.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from django.db.models import Sum
@@ -35,6 +36,7 @@ KINDS = {
     Modality.MODERATION: (_("Moderation"), "check"),
 }
 TIERS = {Tier.BASE: pgettext_lazy("tier", "Base"), Tier.PRO: pgettext_lazy("tier", "Pro")}
+_folded = lru_cache(maxsize=1 << 15)(fold)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ class Wish:
             return False
         if self.available and row.reason:
             return False
-        text = fold(row.provider + row.name) if self.words else ""
+        text = _folded(row.provider + row.name) if self.words else ""
         return all(word in text for word in self.words)
 
 
@@ -88,7 +90,7 @@ def models(request: HttpRequest) -> HttpResponse:
     for shelf in found.shelves:
         if wish.provider and shelf.slug != wish.provider:
             continue
-        rows = _sorted((row for row in shelf.rows if wish.takes(row)), used)
+        rows = _sorted([row for row in shelf.rows if wish.takes(row)], used)
         if not rows:
             continue
         if wish.provider:
@@ -117,9 +119,13 @@ def _used(request: HttpRequest) -> dict[str, int]:
     return dict(rows.annotate(sum_calls=Sum("calls")).order_by("-sum_calls")[:PAGE])
 
 
-def _sorted(rows: Iterable[Listed], used: dict[str, int]) -> list[Listed]:
-    """Most used first; of the others those that answer, then by name."""
-    return sorted(rows, key=lambda row: (-used.get(row.name, 0), bool(row.reason), row.name))
+def _sorted(rows: list[Listed], used: dict[str, int]) -> list[Listed]:
+    """Most used first; the others as they stand on their shelf."""
+    mine = [row for row in rows if row.name in used]
+    if not mine:
+        return rows
+    mine.sort(key=lambda row: (-used[row.name], bool(row.reason), row.name))
+    return mine + [row for row in rows if row.name not in used]
 
 
 def _filters(request: HttpRequest, wish: Wish) -> list[list[tuple[Any, str, bool]]]:

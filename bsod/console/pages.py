@@ -6,6 +6,7 @@ from functools import wraps
 from typing import Any, cast
 from urllib.parse import urlencode
 
+import orjson
 from django.http import (
     HttpRequest,
     HttpResponseBase,
@@ -21,6 +22,7 @@ from bsod.console.errors import wants_json
 View = Callable[..., HttpResponseBase]
 # Django pads what it packs by chance, so that its size tells nobody what is in it.
 packed_page = gzip_page
+_MOST = 200_000  # bytes of JSON
 
 
 def signed_in(view: View) -> View:
@@ -43,6 +45,17 @@ def signed_in(view: View) -> View:
 def owner(request: HttpRequest) -> Account:
     """Who asks, where `signed_in` has let nobody else through."""
     return cast(Account, request.user)
+
+
+def sent(request: HttpRequest) -> Any:
+    """The fields of a form, or a script's JSON object; None: neither."""
+    if request.content_type != "application/json":
+        return request.POST
+    try:
+        said = orjson.loads(request.body) if len(request.body) <= _MOST else None
+    except orjson.JSONDecodeError:
+        return None
+    return said if isinstance(said, dict) else None
 
 
 @dataclass(frozen=True, slots=True)

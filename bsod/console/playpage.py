@@ -25,7 +25,7 @@ from django.views.decorators.http import require_GET, require_POST, require_safe
 
 from accounts.keys.console import console_token
 from bsod.console import catalogue, playground, quota
-from bsod.console.catalogue import Listed, Reading
+from bsod.console.catalogue import Listed
 from bsod.console.pages import packed_page
 from bsod.console.playwords import words
 from bsod.console.quota import Card, Wallet
@@ -79,7 +79,7 @@ def _page(request: HttpRequest, turn: Turn | None) -> HttpResponse:
     if not request.user.is_authenticated:
         return render(request, "console/playground_guest.html", {"next": request.get_full_path()})
     found = catalogue.snapshot()
-    names = _answering(found)
+    names = found.texts
     asked = request.GET.get("model", "")[:256]
     wallet = quota.wallet(request.user, clock.now())
     shown: dict[str, Any] = {
@@ -95,16 +95,6 @@ def _page(request: HttpRequest, turn: Turn | None) -> HttpResponse:
     }  # fmt: skip
     status = turn.status if turn else 200
     return render(request, "console/playground.html", shown, status=status)
-
-
-def _answering(found: Reading) -> list[str]:
-    """The text models that answer now: those of the smaller price first."""
-    rows = [
-        row for shelf in found.shelves for row in shelf.rows
-        if row.modality == Modality.TEXT and not row.reason
-    ]  # fmt: skip
-    rows.sort(key=lambda row: (row.tier != Tier.BASE, row.price_out, row.name))
-    return list(dict.fromkeys(row.name for row in rows))
 
 
 # ---- what the script asks for

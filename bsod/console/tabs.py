@@ -38,6 +38,7 @@ TABS: tuple[Tab, ...] = (
     Tab("/docs/", "menu_book", pgettext_lazy("tab", "Docs")),
     Tab("/access/", "key", pgettext_lazy("tab", "Access"), ACCOUNT, bar=True),
     Tab("/usage/", "bar_chart", pgettext_lazy("tab", "Usage"), ACCOUNT),
+    Tab("/support/", "volunteer_activism", pgettext_lazy("tab", "Support"), ACCOUNT),
     Tab("/status/", "monitoring", pgettext_lazy("tab", "Status"), SYSTEM),
 )
 

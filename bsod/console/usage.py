@@ -10,7 +10,7 @@ from datetime import date
 from typing import Any
 from urllib.parse import urlencode
 
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
@@ -103,10 +103,13 @@ def _page(request: HttpRequest) -> HttpResponse:
 
 
 def _chosen(text: str, names: Mapping[int, str]) -> list[int] | None:
-    """The key asked for; one that is nobody's or another's shows nothing."""
+    """The key asked for. Another's is answered like one that does not exist."""
     if not text:
         return None
-    return [key for key in names if str(key) == text]
+    found = [key for key in names if str(key) == text]
+    if not found:
+        raise Http404
+    return found
 
 
 def _table(request: HttpRequest, days: Sequence[str], keys: list[int] | None, by: By) -> Any:

@@ -2,12 +2,14 @@
 
 import html
 import re
-from typing import Any
+from typing import Any, Self
 
 import requests
+from django.conf import settings
 from requests.adapters import HTTPAdapter
 
-from tests.kit import Site
+from accounts.models import Account
+from tests.kit import Site, arm, session_of
 
 PASSWORD = "correct horse battery staple"
 TOKEN = re.compile(r'name="csrfmiddlewaretoken" value="(\w+)"')
@@ -37,13 +39,24 @@ class Browser:
             headers={"Referer": self.url + page},
         )  # fmt: skip
 
-    def sign_in(self, name: str, password: str = PASSWORD) -> requests.Response:
-        return self.post("/admin/login/", username=name, password=password)
+    def sit(self, account: Account, *, again: bool = False, factor: bool = False) -> Self:
+        """Has a session; `again`: the password was asked for a moment ago, `factor`: so was the
+        second factor."""
+        name = settings.SESSION_COOKIE_NAME
+        value = session_of(account, again=again, factor=factor)
+        self.session.cookies.set(name, value, domain="127.0.0.1", path="/")
+        return self
+
+    def backstage(self, account: Account) -> Self:
+        """Has signed in with a second factor: the admin is open to whoever is staff."""
+        arm(account)
+        return self.sit(account, factor=True)
 
     def act(self, path: str, action: str, *rows: Any) -> requests.Response:
-        """Run a list's bulk action."""
+        """Run a list's bulk action, for a reason."""
         chosen = [str(row.pk) for row in rows]
-        return self.post(path, action=action, _selected_action=chosen, **_confirmed(action))
+        more = {"reason": "because", **_confirmed(action)}
+        return self.post(path, action=action, _selected_action=chosen, **more)
 
 
 def _confirmed(action: str) -> dict[str, str]:

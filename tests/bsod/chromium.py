@@ -127,8 +127,10 @@ class Chromium:
         self._ready = selectors.DefaultSelector()
         self._ready.register(events, selectors.EVENT_READ)
 
-    def page(self) -> Page:
-        target = self.do("Target.createTarget", url="about:blank")["targetId"]
+    def page(self, *, apart: bool = False) -> Page:
+        """A new tab; `apart`: of somebody else, with cookies of his own."""
+        own = self.do("Target.createBrowserContext") if apart else {}
+        target = self.do("Target.createTarget", url="about:blank", **own)["targetId"]
         session = self.do("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         # Known before its first event comes.
         self._pages[session] = page = Page(self, session)

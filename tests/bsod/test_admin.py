@@ -7,6 +7,7 @@ import pytest
 import requests
 from django.contrib import admin
 from django.contrib.auth.models import Permission
+from django.test import RequestFactory
 
 from accounts.models import Account, Ban, Plan
 from accounts.service import create_account
@@ -26,11 +27,8 @@ def visitor(site: Site) -> Browser:
 @pytest.fixture(scope="module")
 def root(site: Site) -> Iterator[Browser]:
     """A superuser's browser, signed in."""
-    name = kit.unique("root")
-    create_account(name, password=PASSWORD, admin=True)
     browser = Browser(site, next(addresses))
-    assert browser.sign_in(name).status_code == 302
-    yield browser
+    yield browser.backstage(create_account(kit.unique("root"), admin=True))
     browser.session.close()
 
 
@@ -56,9 +54,9 @@ def test_a_form_from_elsewhere_is_refused(site: Site, root: Browser) -> None:
 
 def rows() -> dict[str, Any]:
     """One row of every model that the admin shows."""
-    found = {}
-    for model in admin.site._registry:
-        row = model._default_manager.order_by("-pk").first()
+    found, request = {}, RequestFactory().get("/")
+    for model, page in admin.site._registry.items():
+        row = page.get_queryset(request).order_by("-pk").first()
         if row is not None:
             found[model._meta.label_lower.replace(".", "/")] = row
     return found
@@ -104,9 +102,9 @@ def test_its_style_sheet_is_served(site: Site, visitor: Browser) -> None:
 
 @pytest.mark.parametrize(
     "place",
-    ["quotas/entry", "quotas/balance", "quotas/process", "quotas/auditrun", "keys/apikey"],
+    ["quotas/entry", "quotas/balance", "quotas/process", "quotas/auditrun"],
 )
-def test_the_ledger_and_the_keys_are_for_reading(
+def test_the_ledger_is_for_reading(
     site: Site, root: Browser, up: FaultServer, alice: Person, place: str
 ) -> None:
     supplied = kit.supply(up)
@@ -204,10 +202,10 @@ def test_a_provider_key_shows_its_state_and_is_taken_out_softly(
     page = root.get(f"/admin/proxy/providerkey/{row.pk}/change/").text
     assert row.last4 in page
     assert "live" in page
-    assert root.get("/admin/proxy/providerkey/add/").status_code == 403
     asked = root.get(f"/admin/proxy/providerkey/{row.pk}/delete/")
     assert asked.status_code == 200
-    assert root.act("/admin/proxy/providerkey/", "delete_selected", row).status_code == 302
+    place = f"/admin/proxy/providerkey/{row.pk}/delete/"
+    assert root.post(place, post="yes", reason="leaked").status_code == 302
     row = ProviderKey.objects.get(pk=row.pk)
     assert row.deleted_at is not None
     assert row.sealed == "", "the secret is gone"
@@ -221,7 +219,8 @@ def test_a_provider_is_taken_out_softly(
     supplied = kit.supply(up)
     up.default = chat()
     assert site.chat(alice, supplied).status_code == 200
-    gone = root.post(f"/admin/proxy/provider/{supplied.provider.pk}/delete/", post="yes")
+    place = f"/admin/proxy/provider/{supplied.provider.pk}/delete/"
+    gone = root.post(place, post="yes", reason="closed")
     assert gone.status_code == 302
     assert Provider.objects.get(pk=supplied.provider.pk).deleted_at is not None
     assert root.get(f"/admin/proxy/provider/{supplied.provider.pk}/change/").status_code == 302
@@ -251,30 +250,17 @@ CAPS = {"name": "P", "kind": "buckets", "requests_per_minute": "9", "open_calls"
         "credits_per_period": "0", "period_days": "30"}  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "caps",
-    ['{"text.base": -1}', '{"text.base": 1.5}', '{"text.base": true}', '{"nope": 1}',
-     '{"credits": 5}', "[1]", '{"image": "9"}', '{"image": 1e30}'],
-)  # fmt: skip
-def test_a_plan_takes_only_caps_that_can_be_drawn(root: Browser, caps: str) -> None:
-    slug = kit.unique("plan")
-    answer = root.post("/admin/accounts/plan/add/", slug=slug, caps=caps, **CAPS)
-    assert answer.status_code == 200
-    assert errors(answer)
-    assert not Plan.objects.filter(slug=slug).exists()
-
-
 def test_a_plan_changed_there_holds_for_the_next_call(
     site: Site, root: Browser, up: FaultServer
 ) -> None:
     slug = kit.unique("plan")
-    made = root.post("/admin/accounts/plan/add/", slug=slug, caps='{"text.base": 1000}', **CAPS)
+    made = root.post("/admin/accounts/plan/add/", slug=slug, **CAPS, **{"cap_text.base": "1000"})
     assert made.status_code == 302, errors(made)
     carol = kit.person("carol", plan=slug)
     supplied = kit.supply(up)
     up.default = chat(prompt_tokens=1, completion_tokens=1)
     assert site.chat(carol, supplied).status_code == 200
-    root.post(f"/admin/accounts/plan/{slug}/change/", caps='{"text.base": 3}', **CAPS)
+    root.post(f"/admin/accounts/plan/{slug}/change/", **CAPS, **{"cap_text.base": "3"})
     refused = site.chat(carol, supplied)
     assert (refused.status_code, refused.json()["error"]["code"]) == (429, "quota_exceeded")
 
@@ -282,9 +268,7 @@ def test_a_plan_changed_there_holds_for_the_next_call(
 def test_the_free_plan_stays(root: Browser) -> None:
     assert root.get("/admin/accounts/plan/free/delete/").status_code == 403
     root.act("/admin/accounts/plan/", "delete_selected", Plan.objects.get(slug="free"))
-    answer = root.post(
-        "/admin/accounts/plan/free/change/", caps="{}", **{**CAPS, "kind": "credits"}
-    )
+    answer = root.post("/admin/accounts/plan/free/change/", **{**CAPS, "kind": "credits"})
     assert "must have buckets" in errors(answer)
     assert Plan.objects.get(slug="free").kind == "buckets"
 
@@ -302,13 +286,14 @@ def test_an_account_made_there_can_sign_in_and_none_is_deleted(
     assert dave.plan_id == "free"
     assert not dave.is_staff
     assert root.get(f"/admin/accounts/account/{dave.pk}/delete/").status_code == 403
-    assert "staff account" in visitor.sign_in(name).text
+    assert dave.check_password(PASSWORD)
+    assert visitor.backstage(dave).get("/admin/").status_code == 302, "he is no staff"
 
 
 def test_nobody_gives_himself_more_than_he_has(root: Browser, visitor: Browser) -> None:
     helper = staff("change_account", "view_account")
     boss = create_account(kit.unique("boss"), password=PASSWORD, admin=True)
-    assert visitor.sign_in(helper.username).status_code == 302
+    visitor.backstage(helper)
     place = f"/admin/accounts/account/{helper.pk}/change/"
     saved = visitor.post(
         place, username=helper.username, email="", plan="free", plan_started_at_0="2026-01-01",

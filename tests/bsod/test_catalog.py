@@ -1,21 +1,16 @@
-"""`GET /catalog/`: what anybody may see of it, and what an admin does to it."""
+"""`GET /catalog/`: what anybody may see of it."""
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import pytest
-
-from accounts.service import create_account
 from bsod.catalog import Pages, catalog
 from bsod.lib import clock
 from bsod.lib.terms import RestReason
-from proxy.models import Model, Provider, Rest
-from proxy.pool import bump, load
+from proxy.models import Rest
+from proxy.pool import load
 from proxy.showing import heads
 from tests import kit
-from tests.bsod.browser import PASSWORD, Browser, addresses, errors
 from tests.kit import Site, Supply
 from tests.rawclient import Reply, once
 from tests.upstream import FaultServer
@@ -152,90 +147,3 @@ def test_what_lies_under_it_is_not_there_in_our_own_words(site: Site) -> None:
     wrong = once(site, "POST", "/catalog/")
     assert (wrong.status, wrong.header("allow")) == (405, "GET, OPTIONS")
     assert once(site, "OPTIONS", "/catalog/").status == 204
-
-
-# ---- the admin
-
-
-@pytest.fixture(scope="module")
-def root(site: Site) -> Iterator[Browser]:
-    name = kit.unique("root")
-    create_account(name, password=PASSWORD, admin=True)
-    browser = Browser(site, next(addresses))
-    assert browser.sign_in(name).status_code == 302
-    yield browser
-    browser.session.close()
-
-
-def form(row: Model, **changed: str) -> dict[str, str]:
-    """A model's form as it is, but for what is changed."""
-    return {
-        "modality": row.modality,
-        "tier": row.tier,
-        "context_window": str(row.context_window or ""),
-        "max_output": str(row.max_output or ""),
-        "credits_per_1k_input": str(row.credits_per_1k_input),
-        "credits_per_1k_output": str(row.credits_per_1k_output),
-        "credits_per_call": str(row.credits_per_call),
-        **changed,
-    }
-
-
-def test_a_field_set_in_the_form_is_fixed_and_no_other(root: Browser, up: FaultServer) -> None:
-    supplied = kit.supply(up)
-    row = Model.objects.get(name=supplied.model)
-    place = f"/admin/proxy/model/{row.pk}/change/"
-    saved = root.post(place, **form(row, credits_per_1k_input="77", speaks="chat"))
-    assert saved.status_code == 302, errors(saved)
-    row.refresh_from_db()
-    assert (row.fixed, row.credits_per_1k_input, row.speaks) == (
-        ["credits_per_1k_input", "speaks"], 77, ["chat"],
-    )  # fmt: skip
-    assert root.post(place, **form(row, speaks="chat")).status_code == 302
-    row.refresh_from_db()
-    assert row.fixed == ["credits_per_1k_input", "speaks"], "nothing was changed"
-    refused = root.post(place, **form(row, speaks="images"))
-    assert "Select a valid choice" in errors(refused)
-
-
-def test_many_models_are_changed_in_the_list_at_once(root: Browser, up: FaultServer) -> None:
-    stem = kit.unique("many")
-    rows = [Model.objects.get(name=kit.supply(up, model=f"{stem}-{n}").model) for n in range(2)]
-    place = f"/admin/proxy/model/?q={stem}"
-    assert root.act(place, "make_pro", *rows).status_code == 302
-    assert set(Model.objects.filter(name__startswith=stem).values_list("tier", flat=True)) == {
-        "pro"
-    }
-    fields = {"form-TOTAL_FORMS": "2", "form-INITIAL_FORMS": "2", "_save": "Save"}
-    for number, row in enumerate(rows):
-        fields |= {
-            f"form-{number}-id": str(row.pk),
-            f"form-{number}-tier": "pro",
-            f"form-{number}-credits_per_1k_input": "5",
-            f"form-{number}-credits_per_1k_output": "0",
-        }
-    saved = root.post(place, **fields)
-    assert saved.status_code == 302, errors(saved)
-    for row in rows:
-        row.refresh_from_db()
-        assert (row.credits_per_1k_input, row.fixed) == (5, ["credits_per_1k_input", "tier"])
-    assert root.act(place, "follow", rows[0]).status_code == 302
-    rows[0].refresh_from_db()
-    assert (rows[0].fixed, rows[0].tier) == ([], "base")
-    only = root.get(f"/admin/proxy/model/?q={stem}&fixed=yes").text
-    assert (rows[0].name in only, rows[1].name in only) == (False, True)
-
-
-def test_a_provider_is_locked_with_a_text_and_unlocked(root: Browser, up: FaultServer) -> None:
-    supplied = kit.supply(up)
-    text = "Moved to another account; back on Monday."
-    place = f"/admin/proxy/provider/{supplied.provider.pk}/change/"
-    saved = root.post(place, base_url=supplied.provider.base_url, proxy_url="", lock_text=text)
-    assert saved.status_code == 302, errors(saved)
-    shown = entry(supplied)
-    assert (shown["reason"], shown["models"][0]["reason"]) == (text, text)
-    assert root.act("/admin/proxy/provider/", "unlock", supplied.provider).status_code == 302
-    assert entry(supplied)["reason"] is None
-    root.act("/admin/proxy/provider/", "lock", supplied.provider)
-    assert Provider.objects.get(pk=supplied.provider.pk).lock_text == "Locked by an administrator."
-    bump()

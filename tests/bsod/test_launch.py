@@ -47,14 +47,14 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def start(tmp_path: Path, migrated: Path) -> Iterator[Start]:
+def start(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Start]:
     """Start launchers; whatever is left of them is killed after the test."""
     started: list[Run] = []
 
     def begin(data_dir: Path | None = None, **given: str) -> Run:
         data_dir = data_dir or tmp_path / "data"
         if not data_dir.exists():
-            shutil.copytree(migrated, data_dir)
+            shutil.copytree(request.getfixturevalue("migrated"), data_dir)
         started.append(Run(data_dir, **given))
         return started[-1]
 
@@ -140,15 +140,16 @@ def charged(run: Run) -> int:
 
 
 @pytest.mark.once
-def test_the_admin_opens_with_the_printed_password(first: Run) -> None:
+def test_the_printed_password_signs_in_and_the_admin_asks_for_a_second_factor(first: Run) -> None:
     password, _ = first.secrets()
     with requests.Session() as session:
-        session.get(f"{first.url}/admin/login/", timeout=20)
-        fields = {"username": "admin", "password": password, "next": "/admin/",
+        asked = session.get(f"{first.url}/admin/", timeout=20)
+        assert asked.url == f"{first.url}/login/?next=%2Fadmin%2F"
+        fields = {"login": "admin", "password": password, "next": "/admin/",
                   "csrfmiddlewaretoken": session.cookies["csrf"]}  # fmt: skip
-        page = session.post(f"{first.url}/admin/login/", data=fields, timeout=20)
-    assert page.url == f"{first.url}/admin/"
-    assert "Site administration" in page.text
+        page = session.post(f"{first.url}/login/", data=fields, timeout=20)
+    assert page.url == f"{first.url}/account/security/"
+    assert "The admin asks for a second factor" in page.text
 
 
 @pytest.mark.once
@@ -346,9 +347,10 @@ def test_the_environments_providers_are_there(start: Start) -> None:
         assert "openai:" not in again.output, "it is there already"
 
 
-def test_it_starts_on_the_suites_database_too(start: Start) -> None:
+def test_it_starts_on_the_suites_database_too(start: Start, tmp_path: Path) -> None:
     """The only test here that is about the database: it runs for each."""
     with fresh_database() as url:
+        (tmp_path / "data").mkdir()
         run = start(**({"DATABASE_URL": url} if url else {})).serves()
         _, key = run.secrets()
         assert run.get("/balance/", key).json()["daily_used"]["text.base"] == 0

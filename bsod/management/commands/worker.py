@@ -1,5 +1,6 @@
 """`manage.py worker`: what must happen without anybody asking: probes, syncs, expiry, the watch,
-and the end of jobs, which has a thread of its own: a provider may take minutes to tell it.
+and three things with a thread of their own: the end of jobs, which a provider may take minutes to
+tell; the ledger's audit, which reads all there is; what people are told, for mail may be slow.
 
 Every turn looks for rows that are due. Nothing is queued, so nothing is lost by a kill.
 """
@@ -16,14 +17,18 @@ from django.core.management.base import BaseCommand
 from django.db import Error, connection
 
 from bsod.lib import clock
-from proxy import objects, service, stats
+from bsod.notices import collect, post
+from proxy import objects, rechecks, service, stats
+from proxy.donations import service as donations
 from proxy.gateway import jobs
-from quotas import outcomes
+from quotas import audit, heartbeat, outcomes
 from quotas.processes import Watch, close_expired
 
 log = logging.getLogger("bsod.worker")
 SYNC_EVERY = timedelta(hours=1)
 _LEAVING = 5.0  # seconds that a look at a job has to end when the worker is stopped
+_ASKED = 5.0  # seconds after which an audit begins at the latest that somebody has asked for
+_TOLD = 5.0  # seconds after which people are told of something at the latest
 
 
 class Chore(NamedTuple):
@@ -38,6 +43,8 @@ def chores() -> list[Chore]:
     watch = Watch()
     return [
         Chore("probe", settings.PROBE_EVERY, service.probe_due),
+        Chore("recheck", settings.PROBE_EVERY, rechecks.ask_due),
+        Chore("donations", settings.PROBE_EVERY, donations.sweep),
         Chore("watch", settings.LEDGER_BEAT, lambda now: watch.look()),
         Chore("expire", settings.LEDGER_BEAT, close_expired),
         Chore("sync", 60.0, lambda now: service.sync_due(now, SYNC_EVERY)),
@@ -46,11 +53,25 @@ def chores() -> list[Chore]:
         Chore("expired objects", 600.0, objects.purge_expired),
         Chore("expired outcomes", 600.0, outcomes.purge_expired),
         Chore("old statistics", 600.0, stats.purge),
+        # Last: it says that the others have had their turn.
+        Chore("beat", heartbeat.EVERY, heartbeat.beat),
     ]
 
 
 def job_chores() -> list[Chore]:
     return [Chore("jobs", settings.JOB_POLL_EVERY, jobs.poll_due)]
+
+
+def notice_chores() -> list[Chore]:
+    return [
+        Chore("notices", _TOLD, collect.collect),
+        Chore("mail", _TOLD, post.send_due),
+        Chore("old notices", 3600.0, collect.forget_old),
+    ]
+
+
+def audit_chores() -> list[Chore]:
+    return [Chore("audit", _ASKED, audit.run_due)]
 
 
 class Command(BaseCommand):
@@ -60,11 +81,16 @@ class Command(BaseCommand):
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
-        # A daemon: what it is cut off at is looked at again when its claim has ended.
-        beside = threading.Thread(target=run, args=(job_chores(), stop), name="jobs", daemon=True)
-        beside.start()
+        # Daemons: a job that one is cut off at is looked at again when its claim has ended.
+        beside = [
+            threading.Thread(target=run, args=(todo, stop), name=todo[0].name, daemon=True)
+            for todo in (job_chores(), audit_chores(), notice_chores())
+        ]
+        for thread in beside:
+            thread.start()
         run(chores(), stop)
-        beside.join(_LEAVING)
+        for thread in beside:
+            thread.join(_LEAVING)
 
 
 def run(todo: list[Chore], stop: threading.Event) -> None:

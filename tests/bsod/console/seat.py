@@ -11,7 +11,7 @@ from accounts.models import Account
 from tests.kit import Person, Site
 
 FORGED = "x" * 32
-_TOKEN = "t" * 32
+TOKEN = "t" * 32
 
 
 class Seat:
@@ -27,13 +27,13 @@ class Seat:
         self.site, self.store = site, store
         self.session = requests.Session()
         self.session.cookies[settings.SESSION_COOKIE_NAME] = str(store.session_key)
-        self.session.cookies[settings.CSRF_COOKIE_NAME] = _TOKEN
+        self.session.cookies[settings.CSRF_COOKIE_NAME] = TOKEN
 
     def get(self, path: str, **kwargs: Any) -> requests.Response:
         return self.session.get(self.site.url + path, timeout=30, **kwargs)
 
     def post(
-        self, path: str, body: Any = None, token: str = _TOKEN, **kwargs: Any
+        self, path: str, body: Any = None, token: str = TOKEN, **kwargs: Any
     ) -> requests.Response:
         headers = {"X-CSRFToken": token, **kwargs.pop("headers", {})}
         return self.session.post(

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 from django.conf import settings
 
+from proxy.donations.models import Donation
+from proxy.donations.service import approve, submit
 from tests import kit
 from tests.bsod.chromium import Chromium, Page, browser
 from tests.bsod.console.seat import Seat
@@ -15,10 +17,11 @@ from tests.upstream import FaultServer, chat
 
 pytestmark = [pytest.mark.once, pytest.mark.timeout(600)]  # Chromium may have to be installed
 GUEST = ("/", "/login/", "/register/", "/forgot-password/", "/models/", "/docs/", "/docs/chat/",
-         "/playground/", "/status/", "/no-such-page")  # fmt: skip
+         "/playground/", "/status/", "/support/", "/no-such-page")  # fmt: skip
 MEMBER = ("/", "/access/", "/access/new/", "/models/", "/usage/", "/usage/?by=model", "/docs/",
           "/playground/", "/account/", "/account/email/", "/account/password/",
-          "/account/sessions/", "/account/security/", "/account/delete/", "/status/")  # fmt: skip
+          "/account/sessions/", "/account/security/", "/account/delete/", "/status/",
+          "/support/", "/support/{donation}/", "/support/{donation}/withdraw/")  # fmt: skip
 RUN = """axe.run(document, {resultTypes: ['violations']}).then(found => found.violations
   .map(rule => [rule.id, rule.nodes.slice(0, 3).map(node => node.html.slice(0, 120))]))"""
 
@@ -37,8 +40,10 @@ def axe() -> str:
 
 @pytest.fixture
 def called(site: Site, up: FaultServer, alice: Person) -> Supply:
-    """Pages have something to show: a model, a call, a key."""
+    """Pages have something to show: a model, a call, a key, a donation."""
     supplied = kit.supply(up)
+    given = submit(alice.account, supplied.provider.slug, kit.unique("sk-given"), consent=True)
+    approve(given, None)
     up.default = chat("Hello.")
     site.chat(alice, supplied)
     return supplied
@@ -64,5 +69,7 @@ def test_no_page_keeps_anybody_out(
     found = {path: violations(page, axe, site.url + path) for path in GUEST}
     key = str(Seat(site, alice).store.session_key)
     page.do("Network.setCookie", name=settings.SESSION_COOKIE_NAME, value=key, url=site.url)
-    found |= {f"in {path}": violations(page, axe, site.url + path) for path in MEMBER}
+    uid = Donation.objects.get(donor=alice.account).uid
+    mine = [path.format(donation=uid) for path in MEMBER]
+    found |= {f"in {path}": violations(page, axe, site.url + path) for path in mine}
     assert {path: rules for path, rules in found.items() if rules} == {}

@@ -28,7 +28,7 @@ def names() -> Iterator[str]:
     """The routes of people, by their names."""
     for pattern in get_resolver().url_patterns:
         if isinstance(pattern, URLPattern):
-            if str(pattern.name).startswith("account"):
+            if str(pattern.name).startswith(("account", "donat")):
                 yield str(pattern.name)
         elif getattr(pattern.urlconf_name, "__name__", "") == "accounts.urls":
             yield from (str(each.name) for each in pattern.url_patterns)

@@ -186,10 +186,12 @@ def test_a_stranger_is_told_to_sign_in(site: Site) -> None:
 
 
 def test_too_many_new_keys_are_refused_with_a_time(site: Site, seat: Seat) -> None:
-    answers = [seat.post("/create-key/", {}) for _ in range(31)]
-    assert answers[29].status_code == 400
-    assert answers[30].status_code == 429
-    assert answers[30].headers["Retry-After"] == "60"
+    answers = [seat.post("/create-key/", {}) for _ in range(30)]
+    while len(answers) < 62 and answers[-1].status_code == 400:
+        answers.append(seat.post("/create-key/", {}))  # a new minute may have begun meanwhile
+    assert {answer.status_code for answer in answers[:-1]} == {400}
+    assert answers[-1].status_code == 429
+    assert answers[-1].headers["Retry-After"] == "60"
     page = sent(seat, "/create-key/", name="x")
     assert page.status_code == 429
     assert "Next one in 60 s." in page.text

@@ -10,17 +10,18 @@ import requests
 from django.conf import settings
 
 from bsod.console.tabs import TABS
-from tests import messages
+from tests import kit, messages
 from tests.bsod.chromium import Chromium, Page, browser
 from tests.bsod.console.seat import Seat
 from tests.kit import Person, Site
+from tests.upstream import FaultServer, error
 
 pytestmark = pytest.mark.once
 ROOT = Path(__file__).resolve().parents[3]
 VENDOR = ROOT / "static" / "vendor"
 MOST = 120_000  # bytes of a first visit, as they travel
 PHONE, DESK = (360, 780), (1440, 900)
-MINE = ("/", "/access/", "/models/", "/usage/", "/docs/", "/docs/chat/")
+MINE = ("/", "/access/", "/models/", "/usage/", "/docs/", "/docs/chat/", "/support/")
 # Something that reaches beyond the window, but for what is meant to scroll by itself.
 WIDE = """[...document.querySelectorAll('body *')].filter(e => e.checkVisibility() &&
   e.getBoundingClientRect().right > innerWidth + 1 && !e.closest('.scroll, .filters, thead'))
@@ -162,6 +163,17 @@ def test_nothing_reaches_beyond_a_small_phone(page: Page, site: Site, path: str)
     assert page.js(WIDE) == []
 
 
+@pytest.mark.parametrize("path", [*MINE, "/playground/", "/status/", "/account/security/"])
+def test_nothing_is_cut_or_lost_at_twice_the_size(page: Page, site: Site, path: str) -> None:
+    """As 200 % makes a window of 1280: half as wide, two dots to each of its own."""
+    page.do("Network.setCookie", name="django_language", value="ru", url=site.url)
+    page.do("Emulation.setDeviceMetricsOverride", width=640, height=450, deviceScaleFactor=2,
+            mobile=False)  # fmt: skip
+    page.open(site.url + path)
+    assert page.js("document.documentElement.scrollWidth") == 640
+    assert page.js(WIDE) == []
+
+
 def test_a_secret_that_is_shown_once_is_not_lost_by_a_slip(page: Page, site: Site) -> None:
     page.shape(*DESK)
     page.open(site.url + "/access/")
@@ -179,6 +191,22 @@ def test_a_secret_that_is_shown_once_is_not_lost_by_a_slip(page: Page, site: Sit
     assert re.fullmatch(
         r"bsod-\w{12}[\w-]{47}", page.js("document.querySelector('#once-key').textContent")
     )
+    assert page.problems == []
+
+
+def test_a_key_is_checked_without_leaving_the_page(page: Page, site: Site, up: FaultServer) -> None:
+    supplied = kit.supply(up)
+    page.shape(*DESK)
+    page.open(f"{site.url}/support/?provider={supplied.provider.slug}")
+    page.js("document.querySelector('#donated-key').focus()")
+    page.type("sk-one-that-works")
+    page.js("document.querySelector('[value=check]').click()")
+    says = "document.querySelector('#checked .banner')?.textContent"
+    assert "This key works" in kit.eventually(lambda: page.js(says), 10)
+    assert page.js("document.querySelector('#donated-key').value") == "sk-one-that-works"
+    up.on(error(401), key="sk-one-that-works")
+    page.js("document.querySelector('[value=check]').click()")
+    assert kit.eventually(lambda: "does not know this key" in page.js(says), 10)
     assert page.problems == []
 
 
