@@ -18,10 +18,18 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests marked `once` make no use of the suite's database: one run of them says it all."""
-    if os.environ.get("DATABASE_URL"):
-        config.hook.pytest_deselected(items=[item for item in items if _once(item)])
-        items[:] = [item for item in items if not _once(item)]
+    """Tests marked `once` make no use of the suite's database: one run of them says it all. There
+    `SUITE_HALF` chooses those under a folder ("bsod"), or all others ("-bsod")."""
+    half, other = os.environ.get("SUITE_HALF", ""), bool(os.environ.get("DATABASE_URL"))
+    away = [item for item in items if (other and _once(item)) or not _of(half, item)]
+    config.hook.pytest_deselected(items=away)
+    gone = set(away)
+    items[:] = [item for item in items if item not in gone]
+
+
+def _of(half: str, item: pytest.Item) -> bool:
+    inside = item.nodeid.startswith(f"tests/{half.removeprefix('-')}/")
+    return not half or inside is not half.startswith("-")
 
 
 def _once(item: pytest.Item) -> bool:

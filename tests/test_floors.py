@@ -18,6 +18,7 @@ FLOORS = {
     "quotas": 2,
     "proxy": 2,
     "proxy.gateway": 3,
+    "proxy.donations": 3,
     "promos": 3,
     "bsod": 4,
 }
