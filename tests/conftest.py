@@ -15,13 +15,15 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "once: not about the database, so it runs beside SQLite only"
     )
+    config.addinivalue_line("markers", "postgresql: beside SQLite another test says the same")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Tests marked `once` make no use of the suite's database: one run of them says it all. There
     `SUITE_HALF` chooses those under a folder ("bsod"), or all others ("-bsod")."""
     half, other = os.environ.get("SUITE_HALF", ""), bool(os.environ.get("DATABASE_URL"))
-    away = [item for item in items if (other and _once(item)) or not _of(half, item)]
+    spared = "once" if other else "postgresql"
+    away = [it for it in items if it.get_closest_marker(spared) or not _of(half, it)]
     config.hook.pytest_deselected(items=away)
     gone = set(away)
     items[:] = [item for item in items if item not in gone]
@@ -30,10 +32,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _of(half: str, item: pytest.Item) -> bool:
     inside = item.nodeid.startswith(f"tests/{half.removeprefix('-')}/")
     return not half or inside is not half.startswith("-")
-
-
-def _once(item: pytest.Item) -> bool:
-    return item.get_closest_marker("once") is not None
 
 
 @pytest.fixture(scope="session", autouse=True)

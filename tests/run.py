@@ -1,6 +1,6 @@
 """`make test`: the whole suite on SQLite and on PostgreSQL, side by side.
 
-What is about the database runs on either; what is not (marked `once`) in two halves. Three at
+What is about the database runs on either; what is not (marked `once`) in two halves. All at
 once, for each spends half its time waiting. Arguments go to pytest; `--only sqlite` or `--only
 postgresql` is one run of one database. Each has a DATA_DIR of its own. What the first run prints
 comes as it runs, what the others print comes after it.
@@ -22,9 +22,6 @@ ROOT = Path(__file__).resolve().parent.parent
 
 SAID = "pytest.log"
 NOTHING_TO_RUN = 5  # pytest's exit code when no test was chosen
-
-
-AT_ONCE = 3
 
 
 class Part(NamedTuple):
@@ -73,21 +70,21 @@ def main() -> int:
 
 
 def run(folder: Path, args: list[str], parts: list[Part]) -> dict[str, int]:
-    """All parts, some at a time; the exit code of each."""
-    places = {part: folder / part.name.replace(" ", "-") for part in parts}
-    waiting, running = list(parts), dict[Part, "subprocess.Popen[bytes]"]()
+    """All parts at once; the exit code of each."""
+    places = [folder / part.name.replace(" ", "-") for part in parts]
+    running = [
+        start(place, args, part, shown=part is parts[0])
+        for place, part in zip(places, parts, strict=True)
+    ]
+    codes = {}
     print(f"== {parts[0].name}", flush=True)
-    while waiting or any(process.poll() is None for process in running.values()):
-        busy = sum(process.poll() is None for process in running.values())
-        if waiting and busy < AT_ONCE:
-            part = waiting.pop(0)
-            running[part] = start(places[part], args, part, shown=part is parts[0])
-        else:
-            time.sleep(0.2)
-    for part in parts[1:]:
-        said = (places[part] / SAID).read_text(errors="replace")
-        print(f"== {part.name}", said, sep="\n", flush=True)
-    return {part.name: process.wait() for part, process in running.items()}
+    for place, part, process in zip(places, parts, running, strict=True):
+        codes[part.name] = process.wait()
+        if part is not parts[0]:
+            print(
+                f"== {part.name}", (place / SAID).read_text(errors="replace"), sep="\n", flush=True
+            )
+    return codes
 
 
 def _said(code: int) -> str:

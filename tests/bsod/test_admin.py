@@ -62,6 +62,7 @@ def rows() -> dict[str, Any]:
     return found
 
 
+@pytest.mark.postgresql  # backstage/test_matrix.py opens them all
 def test_every_page_opens_and_none_shows_a_secret(
     site: Site, root: Browser, up: FaultServer, alice: Person
 ) -> None:

@@ -347,22 +347,20 @@ def test_the_environments_providers_are_there(start: Start) -> None:
         assert "openai:" not in again.output, "it is there already"
 
 
+@pytest.mark.postgresql
 def test_it_starts_on_the_suites_database_too(start: Start, tmp_path: Path) -> None:
-    """The only test here that is about the database: it runs for each."""
     with fresh_database() as url:
         (tmp_path / "data").mkdir()
-        run = start(**({"DATABASE_URL": url} if url else {})).serves()
+        run = start(DATABASE_URL=url).serves()
         _, key = run.secrets()
         assert run.get("/balance/", key).json()["daily_used"]["text.base"] == 0
         assert run.stop() == 0
 
 
 class fresh_database:  # noqa: N801  # used like a function
-    """An empty database beside the suite's; None for SQLite, where a new DATA_DIR has one."""
+    """An empty database beside the suite's."""
 
-    def __enter__(self) -> str | None:
-        if connection.vendor == "sqlite":
-            return None
+    def __enter__(self) -> str:
         self.name = kit.unique("launch").replace("-", "_")
         self._do(f"CREATE DATABASE {self.name}")
         own = str(settings.DATABASES["default"]["NAME"])

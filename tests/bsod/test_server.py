@@ -39,6 +39,7 @@ def after(seconds: float, function: Any, *args: Any) -> threading.Thread:
     return timer
 
 
+@pytest.mark.once
 def test_going_down_lets_what_can_end_and_cuts_the_rest_with_an_error(
     launch: Any, up: FaultServer
 ) -> None:
@@ -136,6 +137,7 @@ def test_a_worker_that_went_down_in_order_leaves_no_process_row(launch: Any) -> 
     assert eventually(lambda: not left.exists(), 3)
 
 
+@pytest.mark.once
 def test_a_second_signal_does_not_wait(launch: Any, up: FaultServer, alice: Person) -> None:
     site, supplied = launch(1, DRAIN_SECONDS="30"), kit.supply(up)
     up.script(sse(word("one "), Gate()))
@@ -152,6 +154,7 @@ def test_a_second_signal_does_not_wait(launch: Any, up: FaultServer, alice: Pers
         assert time.monotonic() - began < 12
 
 
+@pytest.mark.once
 def test_readiness_and_liveness_are_told_without_a_key(site: Site) -> None:
     def answers() -> set[tuple[int, bytes]]:
         replies = [once(site, "GET", "/readyz") for _ in range(8)]
@@ -164,6 +167,7 @@ def test_readiness_and_liveness_are_told_without_a_key(site: Site) -> None:
         assert (alive.status, json.loads(alive.body)) == (200, {"status": "ok"})
 
 
+@pytest.mark.once
 def test_the_backlog_is_the_settings_and_not_a_hundred(site: Site) -> None:
     """The kernel shows a listener's backlog where a connection shows its queue."""
     most = int(Path("/proc/sys/net/core/somaxconn").read_text())
@@ -194,6 +198,7 @@ def _listener_backlog(port: int) -> int:
                 data = data[(size + 3) & ~3 :]
 
 
+@pytest.mark.once
 def test_a_crowd_that_comes_at_once_is_answered(site: Site) -> None:
     crowd = [Raw(site, timeout=10) for _ in range(400)]
     for raw in crowd:
@@ -203,6 +208,7 @@ def test_a_crowd_that_comes_at_once_is_answered(site: Site) -> None:
         raw.leave()
 
 
+@pytest.mark.once
 def test_requests_sent_ahead_are_answered_in_their_order(
     site: Site, up: FaultServer, alice: Person
 ) -> None:
@@ -220,6 +226,7 @@ def test_requests_sent_ahead_are_answered_in_their_order(
     assert len(alice.closed(3)) == 3
 
 
+@pytest.mark.once
 def test_a_refused_body_does_not_cost_the_client_the_answer(site: Site, alice: Person) -> None:
     """The client sends on while we refuse: it must still read why."""
     body = b'{"pad":"' + b"x" * 33_000_000 + b'"}'
@@ -251,6 +258,7 @@ def test_a_body_that_stalls_is_told_408_and_draws_nothing(launch: Any, up: Fault
     assert not who.entries()
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("reset", [False, True])
 def test_a_client_that_leaves_while_we_wait_to_write_is_noticed(
     site: Site, up: FaultServer, alice: Person, reset: bool

@@ -168,7 +168,9 @@ def test_a_dead_a_limited_and_a_slow_key_of_four_are_not_noticed_by_a_thousand_c
     attempts = sorted(tried for *_, tried in told)
     assert attempts[980] == 1, "hardly anybody met a bad key"
     times = sorted(seconds for _, _, seconds, _ in told)
-    assert times[990] - times[500] <= SILENCE
+    # What the machine's other work adds is in the calls that met no bad key, too.
+    plain = sorted(seconds for _, _, seconds, tried in told if tried == 1)
+    assert times[990] - plain[len(plain) * 99 // 100] <= SILENCE
     entries = Entry.objects.filter(account__in=[who.account for who in people], kind="call")
     assert Counter(entries.values_list("state", "amount")) == {("settled", 12): 1000}
     assert [rest.reason for rest in rests(supplied, 1)] == ["auth"]
