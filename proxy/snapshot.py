@@ -129,13 +129,13 @@ def _secret(vault_keys: tuple[str, ...], uid: str, sealed: str) -> str:
 
 
 def _models(slugs: dict[int, str]) -> list[ModelInfo]:
-    """Tuples, and every model rather than ten thousand ids by name: that is three times as fast."""
+    """Tuples, and every model rather than thousands of ids by name: that is three times as fast."""
     offers: dict[int, list[OfferInfo]] = {}
     offered = Offer.objects.filter(gone_at=None, provider__in=slugs).order_by("id")
     for model, provider, upstream in offered.values_list("model_id", "provider_id", "upstream_id"):
         offers.setdefault(model, []).append(OfferInfo(provider, upstream))
-    made = []
-    for pk, name, created, shutdown, *told, speaks in Model.objects.values_list(*_COLUMNS):
+    made, models = [], Model.objects.filter(pk__in=offers) if len(offers) < _FEW else Model.objects
+    for pk, name, created, shutdown, *told, speaks in models.values_list(*_COLUMNS):
         if pk not in offers:
             continue
         mine = tuple(offers[pk])
@@ -146,6 +146,7 @@ def _models(slugs: dict[int, str]) -> list[ModelInfo]:
     return made
 
 
+_FEW = 500
 _COLUMNS = (
     "pk", "name", "created_at", "shutdown_date", "modality", "tier", "context_window",
     "max_output", "credits_per_1k_input", "credits_per_1k_output", "credits_per_call", "speaks",

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,14 +24,24 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     `SUITE_HALF` chooses those under a folder ("bsod"), or all others ("-bsod")."""
     half, other = os.environ.get("SUITE_HALF", ""), bool(os.environ.get("DATABASE_URL"))
     spared = "once" if other else "postgresql"
-    away = [it for it in items if it.get_closest_marker(spared) or not _of(half, it)]
+    away = [it for it in items if it.get_closest_marker(spared) or not _of(half, it.nodeid)]
     config.hook.pytest_deselected(items=away)
     gone = set(away)
     items[:] = [item for item in items if item not in gone]
 
 
-def _of(half: str, item: pytest.Item) -> bool:
-    inside = item.nodeid.startswith(f"tests/{half.removeprefix('-')}/")
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Of the whole suite a half does not even read the other."""
+    half = os.environ.get("SUITE_HALF", "")
+    whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    path = collection_path.relative_to(config.rootpath).as_posix()
+    if half and whole and path.endswith(".py") and not _of(half, path):
+        return True
+    return None
+
+
+def _of(half: str, path: str) -> bool:
+    inside = path.startswith(f"tests/{half.removeprefix('-')}/")
     return not half or inside is not half.startswith("-")
 
 
@@ -64,10 +75,13 @@ def nothing_left_open() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def site(database: None) -> Iterator[Any]:
-    """A gateway with two workers, for every test that does not break it."""
+    """A gateway for every test that does not break it: with two workers where it is about the
+    database, which they share."""
     from tests import kit
 
-    running = kit.launch(workers=2)
+    # A machine that runs the whole suite at once stands still for seconds now and then.
+    patience = {"LEDGER_PATIENCE": "20"}
+    running = kit.launch(1 if os.environ.get("SUITE_HALF") else 2, **patience)
     yield running
     running.stop()
 

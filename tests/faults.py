@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from tests.upstream import FaultServer
     from tests.upstream.tls import TlsHosts
 
-SILENCE = 1.0
+SILENCE = 2.0
 P = ParamSpec("P")
 T = TypeVar("T")
 TIMES = {

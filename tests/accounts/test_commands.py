@@ -12,6 +12,8 @@ from accounts.service import create_account
 from tests import kit
 from tests.kit import manage, unique
 
+pytestmark = pytest.mark.once
+
 
 def test_a_user_and_a_key_are_two_commands() -> None:
     name = unique("eve")

@@ -262,6 +262,7 @@ def shelf(database: None) -> Iterator[kit.Supply]:
         bump()
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("path", "most"),
     [("/", 20), ("/access/", 16), ("/access/?page=150", 16), ("/usage/", 16),
