@@ -16,7 +16,7 @@ from unfold.decorators import display
 
 from accounts.models import Account
 from bsod.backstage.pool import traffic
-from bsod.backstage.pool.base import Removable, SeenList, answers, seen_of
+from bsod.backstage.pool.base import AskingAdmin, SeenList, answers, seen_of
 from bsod.backstage.pool.forms import KeyActsForm, NewKeysForm
 from bsod.backstage.pool.providers import proved
 from bsod.backstage.routes import actor
@@ -100,7 +100,8 @@ class Donated(admin.SimpleListFilter):
 
 
 @admin.register(ProviderKey)
-class ProviderKeyAdmin(Removable):
+class ProviderKeyAdmin(AskingAdmin):
+    new_form = NewKeysForm
     action_form = KeyActsForm
     list_display = ("name", "state", "why", "lately", "failures", "donor", "probe",
                     "created_at")  # fmt: skip
@@ -186,28 +187,9 @@ class ProviderKeyAdmin(Removable):
         # A key is acted on, and has no field to fill in.
         return obj is None and super().has_change_permission(request, obj)
 
-    def get_form(
-        self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
-    ) -> Any:
-        if obj is None:
-            kwargs["form"] = NewKeysForm
-        return super().get_form(request, obj, change, **kwargs)
-
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         new = ("provider", "secret_1", "secret_2", "secret_3")
         return super().get_fields(request, obj) if obj else new
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        return super().get_readonly_fields(request, obj) if obj else ()
-
-    def changeform_view(
-        self, request: HttpRequest, object_id: str | None = None, form_url: str = "",
-        extra_context: Any = None,
-    ) -> Any:  # fmt: skip
-        if object_id is None and request.method == "POST":
-            # Without the transaction around it: the keys are asked meanwhile.
-            return self._changeform_view(request, object_id, form_url, extra_context)
-        return super().changeform_view(request, object_id, form_url, extra_context)
 
     def save_model(self, request: HttpRequest, obj: ProviderKey, form: Any, change: bool) -> None:
         added = tending.add_keys(actor(request), obj.provider, form.secrets())

@@ -17,7 +17,7 @@ from unfold.decorators import display
 
 from accounts.models import Account
 from accounts.staff import StaffAdmin
-from bsod.backstage.pool.base import Removable, SeenList, answers, many, seen_of
+from bsod.backstage.pool.base import AskingAdmin, SeenList, answers, many, seen_of
 from bsod.backstage.pool.forms import NewProviderForm, ProviderForm, without_password
 from bsod.backstage.routes import actor
 from proxy import figures, rechecks, tending
@@ -62,7 +62,8 @@ def proved(page: Any, request: HttpRequest, added: Added) -> None:
 
 
 @admin.register(Provider)
-class ProviderAdmin(Removable):
+class ProviderAdmin(AskingAdmin):
+    new_form = NewProviderForm
     form = ProviderForm
     formfield_overrides = {URLField: {"assume_scheme": "https"}}
     list_display = ("slug", "kind", "base_url", "state", "keys_told", "donated", "lock_text",
@@ -120,27 +121,8 @@ class ProviderAdmin(Removable):
 
     # ---- forms
 
-    def get_form(
-        self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
-    ) -> Any:
-        if obj is None:
-            kwargs["form"] = NewProviderForm
-        return super().get_form(request, obj, change, **kwargs)
-
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         return super().get_fieldsets(request, obj) if obj else _NEW
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        return super().get_readonly_fields(request, obj) if obj else ()
-
-    def changeform_view(
-        self, request: HttpRequest, object_id: str | None = None, form_url: str = "",
-        extra_context: Any = None,
-    ) -> Any:  # fmt: skip
-        if object_id is None and request.method == "POST":
-            # Without the transaction around it: the keys are asked meanwhile.
-            return self._changeform_view(request, object_id, form_url, extra_context)
-        return super().changeform_view(request, object_id, form_url, extra_context)
 
     def save_model(self, request: HttpRequest, obj: Provider, form: Any, change: bool) -> None:
         if change:
