@@ -24,7 +24,7 @@ from tests.accounts.door import member
 from tests.bsod.browser import PASSWORD
 from tests.bsod.chromium import Chromium, Page, browser
 from tests.bsod.console.test_journey import fill, send
-from tests.kit import Person, Site
+from tests.kit import Person, Site, Supply
 from tests.upstream import FaultServer, models
 
 pytestmark = [pytest.mark.once, pytest.mark.timeout(600)]  # Chromium may have to be installed
@@ -74,18 +74,8 @@ def press(page: Page, button: str) -> None:
     send(page, f"form button[name=action][value={button}]")
 
 
-def test_a_key_is_donated_approved_used_capped_and_taken_back(
-    chromium: Chromium, site: Site, up: FaultServer, alice: Person
-) -> None:
-    supplied = kit.supply(up)
-    ProviderKey.objects.filter(pk=supplied.key_row().pk).update(paused=True)
-    secret = kit.unique("sk-given")
-    up.on(models([supplied.model]), path_suffix="/models")
-    donor, guard = member("dora"), member("guard", is_staff=True)
-    rights = Permission.objects.filter(codename__in=["view_donation", "change_donation"])
-    guard.user_permissions.set(rights)
-
-    hers, his = tab(chromium), tab(chromium)
+def give(hers: Page, site: Site, supplied: Supply, donor: Account, secret: str) -> Donation:
+    """A guest reads, signs in, checks the key and gives it."""
     hers.open(f"{site.url}/support/")
     shot(hers, "1-guest")
     hers.open(f"{site.url}/login/?next=/support/")
@@ -102,7 +92,11 @@ def test_a_key_is_donated_approved_used_capped_and_taken_back(
     donation = Donation.objects.get(donor=donor)
     assert donation.state == "pending"
     shot(hers, "3-donated")
+    return donation
 
+
+def decide(his: Page, site: Site, guard: Account, donation: Donation, secret: str) -> str:
+    """A moderator signs in with his second factor and approves; where he has done it."""
     his.open(f"{site.url}/admin/")
     enter(his, guard, kit.arm(guard))
     shot(his, "4-overview")
@@ -117,7 +111,23 @@ def test_a_key_is_donated_approved_used_capped_and_taken_back(
     press(his, "approve")
     shot(his, "7-approved")
     assert AuditEvent.objects.filter(actor=guard, verb="donation.approve").count() == 1
+    return place
 
+
+def test_a_key_is_donated_approved_used_capped_and_taken_back(
+    chromium: Chromium, site: Site, up: FaultServer, alice: Person
+) -> None:
+    supplied = kit.supply(up)
+    ProviderKey.objects.filter(pk=supplied.key_row().pk).update(paused=True)
+    secret = kit.unique("sk-given")
+    up.on(models([supplied.model]), path_suffix="/models")
+    donor, guard = member("dora"), member("guard", is_staff=True)
+    rights = Permission.objects.filter(codename__in=["view_donation", "change_donation"])
+    guard.user_permissions.set(rights)
+
+    hers, his = tab(chromium), tab(chromium)
+    donation = give(hers, site, supplied, donor, secret)
+    place = decide(his, site, guard, donation, secret)
     mine = f"{site.url}/support/{donation.uid}/"
     hers.open(mine)
     shot(hers, "8-in-the-pool")
