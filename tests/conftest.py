@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from django.db import connections
-from django.test.utils import setup_databases, teardown_databases
+from django.test.utils import teardown_databases
 
 from tests.upstream import FaultServer
 
@@ -53,9 +53,10 @@ def database(django_test_environment: None, django_db_blocker: Any) -> Iterator[
     processes read and write them all the time.
     """
     from quotas.audit import audit
+    from tests.template import set_up
 
     with django_db_blocker.unblock():
-        made = setup_databases(verbosity=0, interactive=False)
+        made = set_up()
         yield
         drift = audit().drift
         connections.close_all()

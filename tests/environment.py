@@ -19,6 +19,7 @@ SHORT = {
     "PROBE_EVERY": "0.1",
     "FIRST_PROBE": "0.3",
     "STATS_EVERY": "0.3",
+    "WARM_UP": "off",
     "KEY_PREFIXES": "yout",
     "LOG_LEVEL": "WARNING",
 }

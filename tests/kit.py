@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -34,17 +35,18 @@ from accounts.keys.models import ApiKey
 from accounts.keys.service import create_key
 from accounts.models import Account
 from accounts.service import create_account
+from bsod.launch import free_port as free_port
 from bsod.lib.groupcommit import exclusive
 from bsod.lib.terms import Tier
 from proxy.models import Model, Offer, Provider, ProviderKey
 from proxy.pool import bump, vault
 from quotas.audit import audit, drift_of
 from quotas.models import Balance, Entry
+from tests import forkserver
 from tests.upstream import FaultServer
 
 ROOT = Path(__file__).resolve().parent.parent
 _numbers = itertools.count(1)
-
 
 leftovers: list[Callable[[], None]] = []
 """What a test may have left open; the suite calls these after it."""
@@ -199,7 +201,7 @@ class Site:
     """A running gateway: gunicorn, its workers, and nothing else."""
 
     url: str
-    process: "subprocess.Popen[bytes]"
+    process: forkserver.Running
     log: Path
     session: requests.Session = field(default_factory=requests.Session)
 
@@ -223,7 +225,8 @@ class Site:
 
     def workers(self) -> list[int]:
         """Process ids of the workers, which are gunicorn's children."""
-        return [pid for pid, parent in _parents() if parent == self.process.pid]
+        found = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        return [int(pid) for pid in found.read_text().split()] if found.exists() else []
 
     def kill_workers(self) -> None:
         for pid in self.workers():
@@ -241,13 +244,6 @@ class Site:
                 os.killpg(self.process.pid, signal.SIGKILL)
 
 
-def _parents() -> Iterator[tuple[int, int]]:
-    """(process, parent) of everything that runs."""
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            yield int(path.parent.name), int(path.read_text().rpartition(")")[2].split()[1])
-
-
 def ask(supplied: Supply, **body: Any) -> dict[str, Any]:
     return {
         "model": supplied.model,
@@ -255,13 +251,6 @@ def ask(supplied: Supply, **body: Any) -> dict[str, Any]:
         "max_tokens": 50,
         **body,
     }
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def database_url() -> str:
@@ -290,22 +279,28 @@ def launch(workers: int = 2, **env: str) -> Site:
     port = free_port()
     log = settings.DATA_DIR / f"gateway-{port}.log"
     with log.open("wb") as output:
-        process = subprocess.Popen(
+        process = forkserver.start(
             [str(Path(sys.executable).parent / "gunicorn"), "-c", "bsod/gunicorn.py",
              "bsod.asgi:application"],
-            cwd=ROOT, stdout=output, stderr=output, start_new_session=True,
-            env=environment(PORT=str(port), HOST="127.0.0.1", WEB_CONCURRENCY=str(workers), **env),
+            environment(PORT=str(port), HOST="127.0.0.1", WEB_CONCURRENCY=str(workers), **env),
+            output.fileno(), output.fileno(),
         )  # fmt: skip
     site = Site(f"http://127.0.0.1:{port}", process, log)
-    if not eventually(lambda: _ready(site, workers), 30):
+    try:
+        up = eventually(lambda: _ready(site, port, workers), 30, 0.05)
+        assert up, f"the gateway did not start:\n{log.read_text()}"
+    except BaseException:
         site.stop(signal.SIGKILL)
-        raise AssertionError(f"the gateway did not start:\n{log.read_text()}")
+        raise
     return site
 
 
-def _ready(site: Site, workers: int) -> bool:
+def _ready(site: Site, port: int, workers: int) -> bool:
     if site.process.poll() is not None:
         raise AssertionError(f"the gateway died:\n{site.log.read_text()}")
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", port)):
+            return False  # found out for a hundredth of what a request costs
     try:
         up = requests.get(f"{site.url}/readyz", timeout=2).status_code == 200
     except requests.RequestException:
@@ -314,12 +309,9 @@ def _ready(site: Site, workers: int) -> bool:
 
 
 @contextlib.contextmanager
-def worker(**env: str) -> Iterator["subprocess.Popen[bytes]"]:
+def worker(**env: str) -> Iterator[forkserver.Running]:
     """A running `manage.py worker`."""
-    process = subprocess.Popen(
-        [sys.executable, "manage.py", "worker"], cwd=ROOT, env=environment(**env),
-        start_new_session=True,
-    )  # fmt: skip
+    process = forkserver.start(["manage.py", "worker"], environment(**env))
     try:
         yield process
     finally:
@@ -329,10 +321,16 @@ def worker(**env: str) -> Iterator["subprocess.Popen[bytes]"]:
 
 def manage(*args: str, **env: str) -> "subprocess.CompletedProcess[str]":
     """Run a management command as an operator would."""
-    return subprocess.run(
-        [sys.executable, "manage.py", *args], cwd=ROOT, env=environment(**env),
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        given = ["manage.py", *args]
+        process = forkserver.start(given, environment(**env), out.fileno(), err.fileno())
+        try:
+            code = process.wait(60)
+        finally:
+            process.kill()
+        for said in (out, err):
+            said.seek(0)
+        return subprocess.CompletedProcess(given, code, out.read(), err.read())
 
 
 def ledger_adds_up(person: Person | None = None) -> bool:

@@ -28,6 +28,7 @@ from django.db import connection
 from bsod.greeting import curl
 from tests import kit
 from tests.bsod.launcher import ROOT, SECRETS, Run, put_away, shell
+from tests.template import take
 from tests.upstream import FaultServer, chat, hang, models
 
 CURL = re.compile(r"^curl .*\\\n.*\\\n     -d '.*'$", re.M)
@@ -41,8 +42,9 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A DATA_DIR whose database has its tables and nobody in it: making these takes seconds, and
     `first` has seen them made."""
     folder = tmp_path_factory.mktemp("migrated")
-    done = kit.manage("migrate", DATABASE_URL="", DATA_DIR=str(folder))
-    assert done.returncode == 0, done.stderr
+    if not take(folder / "bsod.sqlite3"):
+        done = kit.manage("migrate", DATABASE_URL="", DATA_DIR=str(folder))
+        assert done.returncode == 0, done.stderr
     return folder
 
 
@@ -176,50 +178,14 @@ def answers(run: Run, key: str) -> bool:
 
 @pytest.mark.once
 def test_nothing_outlives_a_launcher_that_is_killed(first: Run) -> None:
-    # The last to use it.
-    # Launcher, model, gunicorn and its worker, ours: the last test may have left one on its way.
+    # The last to use it; the one before may have left one of the five on its way.
     assert kit.eventually(lambda: len(first.running()) >= 5, 20, 0.1), first.output
     first.process.kill()
     first.process.wait(10)
     assert first.gone(15), first.running()
 
 
-# ---- stopping, starting again
-
-
-@pytest.mark.once
-def test_it_stops_all_it_started_and_starts_again_without_secrets(start: Start) -> None:
-    run = start().serves()
-    password, key = run.secrets()
-    assert len(run.running()) >= 4
-    assert run.stop() == 0
-    assert not run.running()
-    assert run.output.splitlines()[-1] == "Stopping …"
-    assert "Traceback" not in run.output
-
-    again = start().serves()
-    assert SECRETS.search(again.output) is None
-    assert password not in again.output
-    assert key not in again.output
-    assert again.models(key) == []
-    assert again.stop() == 0
-
-
-@pytest.mark.once
-def test_under_nohup_a_hangup_is_nothing_and_a_termination_ends_it(tmp_path: Path) -> None:
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        run = Run(tmp_path / "data")  # what is ignored is inherited
-    finally:
-        signal.signal(signal.SIGHUP, before)
-    try:
-        run.serves().process.send_signal(signal.SIGHUP)
-        time.sleep(0.5)
-        assert run.get("/livez", "").status_code == 200
-        assert run.stop(signal.SIGTERM) == 0
-        assert not run.running()
-    finally:
-        put_away(run)
+# ---- stopping early
 
 
 @pytest.mark.once
@@ -229,36 +195,19 @@ def test_stopped_before_it_was_up_it_loses_nothing(start: Start) -> None:
     assert run.gone()
     assert "Traceback" not in run.output
     assert SECRETS.search(run.output) is None, "nobody has read them"
-    start().serves().secrets()
 
-
-@pytest.mark.once
-def test_a_second_signal_does_not_wait_for_calls_that_run(start: Start) -> None:
-    with FaultServer() as up:
-        up.default = models(["slow-model"])
-        run = start(
-            OPENAI_API_KEY="sk-test", OPENAI_BASE_URL=up.base_url, DRAIN_SECONDS="60"
-        ).serves()
-        _, key = run.secrets()
-        up.default = hang()
-        caller = threading.Thread(target=quietly, args=(run.chat, key, "slow-model"), daemon=True)
-        caller.start()
-        up.wait_for(1, where=lambda seen: seen.path.endswith("/chat/completions"))
-        run.process.send_signal(signal.SIGINT)
-        run.says("Stopping …")
-        time.sleep(1)
-        assert run.process.poll() is None, "the call has time to end"
-        began = time.monotonic()
-        assert run.stop() == 0
-        assert time.monotonic() - began < 10
-        assert run.gone()
-
-
-def quietly(call: Callable[..., Any], *args: Any) -> None:
+    # Under nohup a hangup is nothing, and a termination ends it all the same.
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        call(*args)
-    except requests.RequestException:
-        return
+        again = start()  # what is ignored is inherited
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    again.serves().secrets()
+    again.process.send_signal(signal.SIGHUP)
+    time.sleep(0.5)
+    assert again.get("/livez", "").status_code == 200
+    assert again.stop(signal.SIGTERM) == 0
+    assert not again.running()
 
 
 # ---- what stands in its way
@@ -310,41 +259,112 @@ def test_it_goes_on_without_a_model_that_does_not_start(start: Start, tmp_path: 
     assert run.models(key) == []
 
 
-# ---- providers of the environment
+# ---- providers of the environment; stopping, starting again
+
+
+@pytest.fixture(scope="module")
+def up() -> Iterator[FaultServer]:
+    with FaultServer() as server:
+        server.default = models(["gpt-5.4-mini", "gpt-6"])
+        yield server
+
+
+@pytest.fixture(scope="module")
+def provided(
+    up: FaultServer, migrated: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Run]:
+    """A first start with providers in the environment."""
+    data_dir, port = tmp_path_factory.mktemp("provided") / "data", str(kit.free_port())
+    shutil.copytree(migrated, data_dir)
+    run = Run(
+        data_dir, PORT=port,
+        OPENAI_API_KEY=" sk-from-env\n", OPENAI_BASE_URL=f"{up.base_url}/",
+        GEMINI_API_KEY="g-key", GEMINI_BASE_URL="http://127.0.0.1:9/v1",
+        ANTHROPIC_API_KEY="a-key", ANTHROPIC_BASE_URL="api.anthropic",
+        PERPLEXITY_API_KEY="p-key", PERPLEXITY_BASE_URL=f"http://localhost:{port}/v1",
+        # How long a lock was held depends on the machine.
+        LOG_LEVEL="WARNING",
+    )  # fmt: skip
+    yield run.serves()
+    put_away(run)
+
+
+@pytest.fixture(scope="module")
+def again(up: FaultServer, provided: Run) -> Iterator[Run]:
+    """The second start, on what the first one has left."""
+    if provided.process.poll() is None:
+        provided.stop()
+    known = {"OPENAI_API_KEY": "sk-from-env", "OPENAI_BASE_URL": up.base_url}
+    run = Run(provided.data_dir, **known, DRAIN_SECONDS="60")
+    yield run.serves()
+    put_away(run)
 
 
 @pytest.mark.once
-def test_the_environments_providers_are_there(start: Start) -> None:
-    with FaultServer() as up:
-        up.default = models(["gpt-5.4-mini", "gpt-6"])
-        port = str(kit.free_port())
-        run = start(
-            PORT=port,
-            OPENAI_API_KEY=" sk-from-env\n", OPENAI_BASE_URL=f"{up.base_url}/",
-            GEMINI_API_KEY="g-key", GEMINI_BASE_URL="http://127.0.0.1:9/v1",
-            ANTHROPIC_API_KEY="a-key", ANTHROPIC_BASE_URL="api.anthropic",
-            PERPLEXITY_API_KEY="p-key", PERPLEXITY_BASE_URL=f"http://localhost:{port}/v1",
-        )  # fmt: skip
-        run.serves()
-        assert "openai: key …-env answers; 2 models" in run.output
-        assert "gemini: key …-key cannot be reached; 0 models" in run.output
-        assert "anthropic: The base URL must look like" in run.output
-        assert "perplexity: its base URL is this site, so it is no provider" in run.output
-        assert not [secret for secret in ("sk-from-env", "a-key") if secret in run.output]
-        _, key = run.secrets()
-        assert run.models(key) == ["gpt-5.4-mini", "gpt-6"]
-        up.default = chat("From upstream")
-        found = CURL.search(run.output)
-        assert found
-        answer = json.loads(shell(found.group().replace("curl ", "curl -sS ", 1)))
-        assert answer["choices"][0]["message"]["content"] == "From upstream"
-        assert up.count(key="sk-from-env") == len(up.seen)
-        run.stop()
+def test_the_environments_providers_are_there(provided: Run, up: FaultServer) -> None:
+    assert "openai: key …-env answers; 2 models" in provided.output
+    assert "gemini: key …-key cannot be reached; 0 models" in provided.output
+    assert "anthropic: The base URL must look like" in provided.output
+    assert "perplexity: its base URL is this site, so it is no provider" in provided.output
+    assert not [secret for secret in ("sk-from-env", "a-key") if secret in provided.output]
+    _, key = provided.secrets()
+    assert provided.models(key) == ["gpt-5.4-mini", "gpt-6"]
+    listed, up.default = up.default, chat("From upstream")
+    found = CURL.search(provided.output)
+    assert found
+    answer = json.loads(shell(found.group().replace("curl ", "curl -sS ", 1)))
+    assert answer["choices"][0]["message"]["content"] == "From upstream"
+    assert up.count(key="sk-from-env") == len(up.seen)
+    up.default = listed
 
-        up.default = models(["gpt-5.4-mini"])
-        known = {"OPENAI_API_KEY": "sk-from-env", "OPENAI_BASE_URL": up.base_url}
-        again = start(**known).serves()
-        assert "openai:" not in again.output, "it is there already"
+
+@pytest.mark.once
+def test_it_stops_all_it_started(provided: Run) -> None:
+    # The last to use it.
+    assert len(provided.running()) >= 4
+    assert provided.stop() == 0
+    assert not provided.running()
+    assert provided.output.splitlines()[-1] == "Stopping …"
+    assert "Traceback" not in provided.output
+
+
+@pytest.mark.once
+def test_it_starts_again_without_secrets(provided: Run, again: Run) -> None:
+    password, key = provided.secrets()
+    assert SECRETS.search(again.output) is None
+    assert password not in again.output
+    assert key not in again.output
+    assert "openai:" not in again.output, "it is there already"
+    assert again.models(key) == ["gpt-5.4-mini", "gpt-6"]
+
+
+@pytest.mark.once
+def test_a_second_signal_does_not_wait_for_calls_that_run(
+    provided: Run, again: Run, up: FaultServer
+) -> None:
+    # The last to use it.
+    _, key = provided.secrets()
+    up.default = hang()
+    caller = threading.Thread(target=quietly, args=(again.chat, key, "gpt-6"), daemon=True)
+    asked = "/chat/completions"
+    before = up.count(path_suffix=asked)
+    caller.start()
+    assert kit.eventually(lambda: up.count(path_suffix=asked) > before, 20), again.output
+    again.process.send_signal(signal.SIGINT)
+    again.says("Stopping …")
+    time.sleep(1)
+    assert again.process.poll() is None, "the call has time to end"
+    began = time.monotonic()
+    assert again.stop() == 0
+    assert time.monotonic() - began < 10
+    assert again.gone()
+
+
+def quietly(call: Callable[..., Any], *args: Any) -> None:
+    try:
+        call(*args)
+    except requests.RequestException:
+        return
 
 
 @pytest.mark.postgresql

@@ -13,7 +13,7 @@ from quotas.audit import audit
 from tests.quotas.machine import play
 
 STEPS = int(os.environ.get("MACHINE_STEPS", "20000"))
-SECONDS = float(os.environ.get("MACHINE_SECONDS", "30"))
+SECONDS = float(os.environ.get("MACHINE_SECONDS", "20"))
 SEED = int(os.environ.get("MACHINE_SEED", "0")) or secrets.randbelow(10**9) + 1
 
 

@@ -22,6 +22,7 @@ from tests.kit import Person, Site
 from tests.proxy.gateway.studio import studio
 from tests.upstream import FaultServer, chat, error
 
+pytestmark = pytest.mark.once  # about the page, not about the database
 PAGE, SUBMIT = "/playground/", "/playground/submit/"
 HTML = {"Accept": "text/html"}
 
