@@ -87,11 +87,21 @@ class Supervisor:
     def __init__(self) -> None:
         self.children: list[Child] = []
         self.stopping = False
+        self._forking = False
 
     def add(self, child: Child) -> Child:
         self.children.append(child)
-        child.start()
+        self._start(child)
         return child
+
+    def _start(self, child: Child) -> None:
+        # What a handler raises around a fork is thrown away: Python's own hooks run there.
+        self._forking = True
+        try:
+            child.start()
+        finally:
+            self._forking = False
+        self.heed()
 
     def give_up(self, child: Child) -> None:
         """Go on without it."""
@@ -106,11 +116,18 @@ class Supervisor:
                 child.kill()
             return
         self.stopping = True
-        raise Stopped
+        if not self._forking:
+            raise Stopped
+
+    def heed(self) -> None:
+        """Stop if somebody has asked for it and nothing came of it yet."""
+        if self.stopping:
+            raise Stopped
 
     def watch(self) -> None:
         """Keep the children alive; returns when an essential one does not stay up."""
         while True:
+            self.heed()
             for child in list(self.children):
                 if not child.alive() and not self._revive(child):
                     if child.essential:
@@ -131,8 +148,19 @@ class Supervisor:
             say(f"{child.name} stopped; starting it again in {pause:.0f} s")
         elif now >= child.again_at:
             child.again_at = 0.0
-            child.start()
+            self._start(child)
         return True
+
+    def hears(self, url: str, child: Child, seconds: float) -> bool:
+        """Wait for a 200 from a child that is starting."""
+        deadline = time.monotonic() + seconds
+        while child.alive() and time.monotonic() < deadline:
+            self.heed()
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                if _opener.open(url, timeout=2).status == 200:
+                    return True
+            time.sleep(0.1)
+        return False
 
     def end(self) -> None:
         """Gateway and worker first, the model last: calls that run may still need it."""
@@ -170,17 +198,6 @@ def cannot_listen(host: str, port: int) -> str:
             reason = error.strerror or str(error)
             return f"Cannot listen on {host} port {port}: {reason}. Set HOST and PORT."
     return ""
-
-
-def answers(url: str, child: Child, seconds: float) -> bool:
-    """Wait for a 200 from a child that is starting."""
-    deadline = time.monotonic() + seconds
-    while child.alive() and time.monotonic() < deadline:
-        with contextlib.suppress(OSError, http.client.HTTPException):
-            if _opener.open(url, timeout=2).status == 200:
-                return True
-        time.sleep(0.1)
-    return False
 
 
 def main() -> int:
@@ -228,7 +245,7 @@ def _run(supervisor: Supervisor) -> None:
         say(line)
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.HOST, settings.HOST)
     netloc = f"[{host}]:{settings.PORT}" if ":" in host else f"{host}:{settings.PORT}"
-    if answers(f"http://{netloc}/readyz", gateway, 60):
+    if supervisor.hears(f"http://{netloc}/readyz", gateway, 60):
         # Made only now that they can be shown: what is shown once must not be lost in a failure.
         say(greeting(settings.SITE_URL, bootstrap.first_people(), bootstrap.a_model()))
     connections.close_all()
@@ -246,7 +263,7 @@ def _local_model(supervisor: Supervisor, wanted: bool) -> None:
     command = [sys.executable, "-m", "bsod.localmodel", "--port", str(port)]
     known_by = {"LOCAL_MODEL_KEY": bootstrap.local_key()}
     child = supervisor.add(Child("local model", command, known_by, essential=False))
-    if answers(f"http://127.0.0.1:{port}/health", child, _START_WITHIN):
+    if supervisor.hears(f"http://127.0.0.1:{port}/health", child, _START_WITHIN):
         bootstrap.local_provider(port)
     else:
         supervisor.give_up(child)
