@@ -7,6 +7,7 @@ five seconds, however many ask. All of them say what `proxy/figures.py` reads.
 import hmac
 import threading
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Any, Generic, TypeVar
 
 from django.conf import settings
@@ -25,6 +26,7 @@ from rest_framework.views import APIView
 from bsod import poolview, scrape, standing, statuspage
 from bsod.api import AlwaysJson
 from bsod.console.pages import packed_page
+from bsod.incidents import models as incidents
 from bsod.lib import clock
 from proxy import figures, stats
 from proxy.errors import ApiError, Code, invalid
@@ -74,6 +76,7 @@ def _status(window: str) -> dict[str, Any]:
         "by_route": _named("route", rows[window], lambda row: row.key.route),
         "by_model": _named("model", rows[window], lambda row: row.key.model),
         "by_provider": _named("provider", rows[window], lambda row: row.key.provider),
+        "incidents": _incidents(now),
     }
 
 
@@ -99,7 +102,13 @@ def _raw(window: str) -> dict[str, Any]:
         "window": window,
         "bounds_seconds": BOUNDS,
         "counters": [_counter(row) for row in sorted(rows, key=lambda row: row.key)],
+        "incidents": _incidents(now),
     }
+
+
+def _incidents(now: datetime) -> list[dict[str, Any]]:
+    """What admins have said of the days the page shows bars of."""
+    return [one.told() for one in incidents.recent(now, timedelta(days=statuspage.DAYS))]
 
 
 def _counter(row: figures.Counted) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Sum
 from django.template.loader import render_to_string
 from django.utils.dateformat import format as formatted
 from django.utils.safestring import SafeString
@@ -23,21 +22,24 @@ from bsod.drawing import (
     Bar,
     bars,
     chart,
+    hours_to,
     milliseconds,
     moment,
     number,
     percent,
 )
+from bsod.incidents import models as incidents
+from bsod.incidents.models import Incident, State
 from bsod.standing import Health, ProviderStanding, Standing
 from proxy import figures, stats
 from proxy.figures import FAILED, GOOD, WINDOWS, Counted, Tally
 from proxy.histogram import quantile
-from proxy.models import Stat
 from proxy.stats import Step
 
-DAYS, HOURS = 90, 24
+DAYS = 90
 _MOST_ROUTES, _MOST_MODELS, _MOST_NOTES = 30, 50, 6
 _NOTED = 20  # calls of an hour that are worth a note
+_LATELY = timedelta(days=14)  # for which a note that is over is shown
 
 
 # ---- what is on the page
@@ -68,9 +70,12 @@ class ProviderLine:
 
 @dataclass(frozen=True, slots=True)
 class Note:
+    """What was found by counting; with a title, what an admin has written."""
+
     look: str
     when: str
     words: str
+    title: str = ""
 
 
 def board(standing: Standing, window: str, language: str, now: datetime) -> SafeString:
@@ -80,7 +85,7 @@ def board(standing: Standing, window: str, language: str, now: datetime) -> Safe
 
 
 def _context(standing: Standing, window: str, now: datetime) -> dict[str, Any]:
-    hours = _hours(now)
+    hours = hours_to(now)
     day = figures.calls(figures.counted(Step.HOUR, hours[0]))
     chosen = figures.calls(figures.of_window(WINDOWS[window], now))
     whole = figures.tally(chosen)
@@ -187,14 +192,15 @@ def _unit(text: str) -> tuple[str, str]:
 def _providers(standing: Standing, now: datetime) -> list[ProviderLine]:
     first = stats.beginning(Step.DAY, now) - timedelta(days=DAYS - 1)
     days = [first + timedelta(days=n) for n in range(DAYS)]
-    found = _by_day(first)
+    dates = [formatted(day, "j M") for day in days]
+    found = figures.ended(Step.DAY, first, "provider")
     lines = []
     for one in standing.providers:
-        known = found.get(one.slug, {})
+        known = found.get((one.slug,), {})
         whole = Tally()
         for tally in known.values():
             whole.by_status.update(tally.by_status)
-        row = bars([(formatted(day, "j M"), known.get(day)) for day in days], 6, 32)
+        row = bars([(date, known.get(day)) for date, day in zip(dates, days, strict=True)], 6, 32)
         said = _("%(name)s: %(share)s answered in 90 days") % {
             "name": one.slug, "share": percent(whole.success)
         }  # fmt: skip
@@ -202,21 +208,6 @@ def _providers(standing: Standing, now: datetime) -> list[ProviderLine]:
             ProviderLine(one.slug, one.up, one.reason or "", percent(whole.success), row, said)
         )
     return lines
-
-
-def _by_day(first: datetime) -> dict[str, dict[datetime, Tally]]:
-    """Days of providers; of all the numbers only those of calls."""
-    rows = Stat.objects.filter(step=Step.DAY, at__gte=first).exclude(provider="")
-    sums = rows.order_by().values_list("provider", "at", "status").annotate(Sum("count"))
-    found: dict[str, dict[datetime, Tally]] = {}
-    for provider, at, status, count in sums:
-        found.setdefault(provider, {}).setdefault(at, Tally()).by_status[status] += count
-    return found
-
-
-def _hours(now: datetime) -> list[datetime]:
-    last = stats.beginning(Step.HOUR, now)
-    return [last - timedelta(hours=n) for n in reversed(range(HOURS))]
 
 
 def _lines(
@@ -248,7 +239,8 @@ def _line(name: str, whole: Tally, hours: Mapping[datetime, Tally | None]) -> Li
 
 
 def _notes(standing: Standing, day: Iterable[Counted], now: datetime) -> list[Note]:
-    """Who is out now, and the hours in which many calls at a provider failed."""
+    """What an admin says is going on, who is out now, the hours in which many calls at a provider
+    failed, and what an admin says is over."""
     notes = [
         Note("down", moment(one.since) if one.since else _("now"),
              f"{one.slug}: {one.reason}")
@@ -261,4 +253,18 @@ def _notes(standing: Standing, day: Iterable[Counted], now: datetime) -> list[No
             said = {"name": provider, "share": percent(1 - success)}
             words = _("%(name)s: %(share)s of calls failed in this hour.") % said
             notes.append(Note("down" if success < BAD else "slow", moment(at), words))
-    return notes[:_MOST_NOTES]
+    told = incidents.recent(now, _LATELY, _MOST_NOTES)
+    written = [(one.over, _written(one)) for one in told]
+    first, last = ([note for over, note in written if over is ended] for ended in (False, True))
+    return [*first, *notes, *last][:_MOST_NOTES]
+
+
+_LOOKS = {State.LOOKING: "down", State.WATCHING: "slow"}
+
+
+def _written(one: Incident) -> Note:
+    until = f" – {moment(one.ended_at)}" if one.ended_at else ""
+    about = [moment(one.began_at) + until, str(State(one.state).label)]
+    if one.provider:
+        about.append(one.provider.slug)
+    return Note(_LOOKS.get(State(one.state), "none"), " · ".join(about), one.text, one.title)

@@ -29,6 +29,7 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
         ("Providers", "dns", "proxy.provider"),
         ("Provider keys", "vpn_key", "proxy.providerkey"),
         ("Rests", "bedtime", "proxy.rest"),
+        ("Incidents", "campaign", "incidents.incident"),
     )),
     ("Catalogue", (
         ("Models", "view_list", "proxy.model"),

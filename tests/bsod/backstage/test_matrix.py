@@ -15,6 +15,7 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from accounts.audit import record
 from accounts.models import Account, Ban
+from bsod.incidents.models import Incident
 from bsod.lib import clock
 from bsod.lib.groupcommit import exclusive
 from bsod.lib.terms import Bucket, RestReason
@@ -103,6 +104,7 @@ def rows(database: None) -> dict[str, Any]:
     Rest.objects.create(provider=provider, key=supplied.key_row(), reason=RestReason.FAILURES)
     Ban.objects.create(account=kit.person("carol").account, reason="spam")
     Notice.objects.create(event=kit.unique("event"), topic="ledger_drift", due_at=None)
+    Incident.objects.create(title=kit.unique("incident"), state="planned")
     promo = Promo(name=kit.unique("offer"), grants={"image": 1}, uses=1)
     (code,) = make_codes(promo, count=1, chosen="")
     redeem(bob, code, clock.now())
