@@ -3,20 +3,27 @@
 No data is said as such: a bar is a stub, a number a dash, a line has a gap.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import lru_cache
+from itertools import islice
 
 from django.utils.dateformat import format as formatted
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
-from proxy import figures
-from proxy.figures import Counted, Tally
+from proxy import figures, stats
+from proxy.figures import FAILED, GOOD, Counted, Tally
 from proxy.histogram import quantile
+from proxy.stats import Step
 
 SLOW, BAD = 0.99, 0.5  # shares of success below which a bar is amber, and red
 THIN = "\u2009"
+HOURS = 24
+_SAID = 6  # hours with failures that are said of a day
 
 
 def moment(when: datetime) -> str:
@@ -64,21 +71,84 @@ class Bar:
     when: str
     share: str
 
+    @property
+    def drawn(self) -> SafeString:
+        return _drawn(self.look, self.x, self.y, self.height, self.words)
+
+
+@lru_cache(maxsize=8192)
+def _drawn(look: str, x: float, y: float, height: float, words: str) -> SafeString:
+    """Most days are like the same day of others."""
+    return format_html(
+        '<rect class="{}" x="{}" y="{}" width="4.6" height="{}" rx="1.5"><title>{}</title></rect>',
+        look, f"{x:.1f}", f"{y:.1f}", f"{height:.1f}", words,
+    )  # fmt: skip
+
 
 def bars(tallies: Sequence[tuple[str, Tally | None]], width: float, height: float) -> list[Bar]:
     """Side by side, `width` from one to the next. No data is a stub in the track's colour."""
-    return [_bar(n * width, when, one, height) for n, (when, one) in enumerate(tallies)]
+    nothing = _("no calls")
+    return [_bar(n * width, when, one, height, nothing) for n, (when, one) in enumerate(tallies)]
 
 
-def _bar(x: float, when: str, one: Tally | None, most: float) -> Bar:
+def _bar(x: float, when: str, one: Tally | None, most: float, nothing: str) -> Bar:
     share = one.success if one else None
+    look, part = level(share)
+    said = percent(share) if share is not None else nothing
+    shown = said if share is not None else "–"
+    return Bar(x, most * (1 - part), most * part, look, f"{when}: {said}", when, shown)
+
+
+def level(share: float | None) -> tuple[str, float]:
+    """The class of a bar, and how much of its height it has."""
     if share is None:
-        return Bar(x, most * 0.8, most * 0.2, "none", f"{when}: {_('no calls')}", when, "–")
+        return "none", 0.2
     look = "down" if share < BAD else "slow" if share < SLOW else "ok"
     # One that is not all well must be seen to be lower.
-    high = most if look == "ok" else most * max(0.15, min(share, 0.75))
-    said = percent(share)
-    return Bar(x, most - high, high, look, f"{when}: {said}", when, said)
+    return look, 1.0 if look == "ok" else max(0.15, min(share, 0.75))
+
+
+# ---- a day in little bars
+
+
+def hours_to(now: datetime) -> list[datetime]:
+    """The last 24 hours, the current one included."""
+    last = stats.beginning(Step.HOUR, now)
+    return [last - timedelta(hours=n) for n in reversed(range(HOURS))]
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """24 bars in a box of 144 by 20, a path for each look, and the same in words."""
+
+    paths: Sequence[tuple[str, str]]
+    words: str
+
+
+def day(hours: Sequence[datetime], known: Mapping[datetime, Tally]) -> Day:
+    if not known:
+        return Day(_day((None,) * len(hours)), _("no calls in 24 hours"))
+    shares, good, tried = [], 0, 0
+    for at in hours:
+        one = known.get(at)
+        well, badly = (one.of(GOOD), one.of(FAILED)) if one else (0, 0)
+        good, tried = good + well, tried + well + badly
+        shares.append(well / (well + badly) if well + badly else None)
+    low = ((at, n) for at, n in zip(hours, shares, strict=True) if n is not None and n < SLOW)
+    worst = [f"{at:%H:%M}: {percent(share)}" for at, share in islice(low, _SAID)]
+    said = _("%(share)s answered in 24 hours") % {"share": percent(good / tried if tried else None)}
+    return Day(_day(tuple(shares)), "; ".join([said, *worst]))
+
+
+@lru_cache(maxsize=1024)
+def _day(shares: tuple[float | None, ...]) -> list[tuple[str, str]]:
+    """Most days are alike. A line around each bar rounds its corners."""
+    found: dict[str, list[str]] = {}
+    for number, share in enumerate(shares):
+        look, part = level(share)
+        top = 19.25 - 18.5 * part
+        found.setdefault(look, []).append(f"M{number * 6 + 0.75} {top:.4g}h3.1V19.25h-3.1z")
+    return [(look, "".join(bars)) for look, bars in found.items()]
 
 
 # ---- the chart of first bytes

@@ -197,6 +197,7 @@ def _names_ours(route: Route) -> bool:
     return route.reply is ReplyKind.TABLE or any(name in OWN for name in route.variables)
 
 
+ON_PAGES = (Code.NOT_SIGNED_IN, Code.PROMO_INVALID, Code.PROMO_REDEEMED, Code.PROMO_NEW_USERS_ONLY)
 # When a code can be an answer. A code that is in no line comes from what asks a provider.
 _WHEN: tuple[tuple[Callable[[Route], bool], frozenset[Code]], ...] = (
     (lambda route: True,
@@ -224,8 +225,8 @@ _WHEN: tuple[tuple[Callable[[Route], bool], frozenset[Code]], ...] = (
     (lambda route: route.spends,
      frozenset({Code.RATE_LIMIT_EXCEEDED, Code.CONCURRENCY, Code.QUOTA_EXCEEDED,
                 Code.INSUFFICIENT_CREDITS})),
-    # Said of another method than the row's.
-    (lambda route: False, frozenset({Code.METHOD_NOT_ALLOWED})),
+    # Said of another method than the row's, and on pages that are no rows.
+    (lambda route: False, frozenset({Code.METHOD_NOT_ALLOWED, *ON_PAGES})),
 )  # fmt: skip
 _PLACED = frozenset().union(*(codes for _rule, codes in _WHEN))
 

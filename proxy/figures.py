@@ -124,6 +124,20 @@ def over_time(since: Mapping[Step, datetime]) -> dict[Step, list[Counted]]:
     return found
 
 
+def ended(
+    step: Step, since: datetime, *names: str, **only: Any
+) -> dict[Any, dict[datetime, Tally]]:
+    """How calls ended in each hour or day from some moment on, by what `names` say of them; of
+    their numbers nothing but how many there were."""
+    rows = Stat.objects.filter(step=step, at__gte=since, **only).order_by()
+    found: dict[Any, dict[datetime, Tally]] = {}
+    for *of, at, status, count in rows.values_list(*names, "at", "status").annotate(Sum("count")):
+        times = found.setdefault(tuple(of), {})
+        one = times.get(at) or times.setdefault(at, Tally())
+        one.by_status[status] += count
+    return found
+
+
 class Asked(NamedTuple):
     """What a model was asked for."""
 

@@ -277,6 +277,7 @@ class Stat(models.Model):
                 fields=["step", "at", "route", "provider", "model", "status"], name="stat_once"
             )
         ]
+        indexes = [models.Index(fields=["model", "step", "at"], name="stat_of_model")]
 
     def __str__(self) -> str:
         return f"{self.step} {self.at} {self.route} {self.model} {self.status}"

@@ -12,42 +12,14 @@ import orjson
 from django.conf import settings
 from django.utils.translation import override
 
-from bsod.lib.terms import Bucket, ObjectKind, Shape
-from proxy import docs, matching
+from bsod.lib.terms import ObjectKind, Shape
+from proxy import docs, fields, matching
 from proxy.errors import ERRORS, Code
 from proxy.route import IDEMPOTENCY_KEY, NAMES, BodyKind, ReplyKind, Route
 from proxy.routes import ROUTES
 
 JSON, FORM, EVENTS = "application/json", "multipart/form-data", "text/event-stream"
 CSV = "text/csv"
-_WHOLE = {"type": ["integer", "null"], "minimum": 1}
-_COUNT = {"type": ["integer", "null"], "minimum": 1, "maximum": 128}
-# The fields we read, by what a body is read as.
-_FIELDS: dict[Shape, dict[str, Any]] = {
-    Shape.CHAT: {
-        "messages": {"type": "array", "minItems": 1},
-        "max_tokens": _WHOLE,
-        "max_completion_tokens": _WHOLE,
-        "n": _COUNT,
-        "stream_options": {"type": ["object", "null"], "additionalProperties": True},
-    },
-    Shape.COMPLETION: {
-        "max_tokens": _WHOLE,
-        "n": _COUNT,
-        "best_of": _COUNT,
-        "stream_options": {"type": ["object", "null"], "additionalProperties": True},
-    },
-    Shape.RESPONSE: {"max_output_tokens": _WHOLE, "background": {"type": ["boolean", "null"]}},
-    Shape.RUN: {"max_completion_tokens": _WHOLE},
-    Shape.IMAGE: {"n": _COUNT},
-}
-_FAST = {
-    "service_tier": {
-        "type": ["string", "null"],
-        "description": "`priority` and `fast` are fast mode: 2.5 times the price.",
-    },
-    "priority": {"description": "`fast` is fast mode in its older spelling."},
-}
 _PAGING: tuple[dict[str, Any], ...] = (
     {"name": "limit", "description": "How many.", "schema": {"type": "integer", "minimum": 0}},
     {"name": "after", "description": "Begin behind this object.", "schema": {"type": "string"}},
@@ -234,19 +206,10 @@ def _request(route: Route) -> dict[str, Any]:
 
 
 def _schema(route: Route) -> dict[str, Any]:
-    fields: dict[str, Any] = dict(_FIELDS.get(route.shape, {})) if route.body_limit else {}
-    required = [name for name in ("messages",) if name in fields]
-    if route.modality:
-        fields["model"] = {"type": "string", "description": "An id of GET /v1/models."}
-        if route.default_model:
-            fields["model"]["default"] = route.default_model
-        elif not route.nameless:
-            required.insert(0, "model")
-    if route.reply is ReplyKind.STREAM:
-        fields["stream"] = {"type": ["boolean", "null"]}
-    if route.spends and Bucket.TEXT_BASE in docs.draws(route):
-        fields |= _FAST
-    schema = {"type": "object", "properties": fields, "additionalProperties": True}
+    read = fields.of(route)
+    required = [field.name for field in read if field.required]
+    properties = {field.name: field.schema() for field in read}
+    schema = {"type": "object", "properties": properties, "additionalProperties": True}
     return schema | ({"required": required} if required else {})
 
 

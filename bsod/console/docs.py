@@ -19,7 +19,7 @@ from django.views.decorators.http import require_safe
 from django.views.decorators.vary import vary_on_headers
 
 from bsod.console.samples import curl
-from proxy import docs
+from proxy import docs, fields
 from proxy.errors import ERRORS
 from proxy.route import Route
 from proxy.routes import ROUTES
@@ -35,6 +35,17 @@ POLICY = (
 
 
 @dataclass(frozen=True, slots=True)
+class Line:
+    """A field of a body."""
+
+    name: str
+    kind: str
+    required: bool
+    meaning: SafeString
+    bounds: str
+
+
+@dataclass(frozen=True, slots=True)
 class Card:
     """A row as the page shows it."""
 
@@ -46,6 +57,7 @@ class Card:
     """(name, class of its colour)"""
     chosen_by: str
     facts: Sequence[tuple[str, str]]
+    fields: Sequence[Line]
     sample: str
     words: str
     """What a search finds it by."""
@@ -118,7 +130,9 @@ def card_of(route: Route, base: str) -> Card:
     ]
     facts = [(name, text) for name, text in facts if text]
     path, summary = docs.shown_path(route), _(route.summary)
-    found_by = [route.method, path, summary, route.group, docs.draws_on(route)]
+    read = fields.of(route)
+    found_by = [route.method, path, summary, route.group, docs.draws_on(route),
+                *(field.name for field in read)]  # fmt: skip
     return Card(
         anchor=docs.name(route),
         method=route.method,
@@ -127,6 +141,10 @@ def card_of(route: Route, base: str) -> Card:
         buckets=[(str(b), "b-" + str(b).replace(".", "-")) for b in docs.draws(route)],
         chosen_by=docs.chosen_by(route),
         facts=facts,
+        fields=[
+            Line(field.name, field.kind, field.required, code_of(str(field.meaning)), field.bounds)
+            for field in read
+        ],
         sample=curl(route, base),
         words=" ".join([*found_by, *(text for _name, text in facts)]).casefold(),
     )

@@ -19,9 +19,12 @@ from bsod.console import catalogue
 from bsod.console.catalogue import Listed, Shelf
 from bsod.console.keyrows import DAYS, days_to
 from bsod.console.pages import Leaf, link, packed_page, turned
+from bsod.drawing import Day, day, hours_to
 from bsod.lib import clock
 from bsod.lib.terms import Modality, Tier
+from proxy import figures
 from proxy.catalogue import fold
+from proxy.stats import Step
 from quotas.models import UsageDay
 
 FEW = 6  # of each provider, where all are shown
@@ -44,7 +47,7 @@ class Group:
     """A provider as the page shows it: some of its rows, and how many there are."""
 
     shelf: Shelf
-    rows: Sequence[Listed]
+    rows: Sequence[tuple[Listed, Day]]
     matching: int
 
     @property
@@ -61,6 +64,11 @@ class Wish:
     tier: str
     available: bool
     provider: str
+
+    @property
+    def plain(self) -> bool:
+        """Whether every row is wanted."""
+        return not (self.words or self.kind or self.tier or self.available)
 
     @classmethod
     def of(cls, request: HttpRequest) -> "Wish":
@@ -86,21 +94,22 @@ def models(request: HttpRequest) -> HttpResponse:
     found, wish = catalogue.snapshot(), Wish.of(request)
     used = _used(request)
     leaf: Leaf | None = None
-    groups = []
+    shown: list[tuple[Shelf, Sequence[Listed], int]] = []
     for shelf in found.shelves:
         if wish.provider and shelf.slug != wish.provider:
             continue
-        rows = _sorted([row for row in shelf.rows if wish.takes(row)], used)
+        wanted = shelf.rows if wish.plain else [row for row in shelf.rows if wish.takes(row)]
+        rows = _sorted(wanted, used)
         if not rows:
             continue
         if wish.provider:
-            shown, leaf = turned(request, rows, PAGE)
+            some, leaf = turned(request, rows, PAGE)
         else:
-            shown = rows[:FEW]
-        groups.append(Group(shelf, shown, len(rows)))
+            some = rows[:FEW]
+        shown.append((shelf, some, len(rows)))
     return render(request, "console/models.html", {
         "found": found,
-        "groups": groups,
+        "groups": _fared(shown),
         "leaf": leaf,
         "wish": wish,
         "query": request.GET.get("q", "")[:LONGEST],
@@ -108,6 +117,17 @@ def models(request: HttpRequest) -> HttpResponse:
         "by_use": bool(used),
         "clear": request.path,
     })  # fmt: skip
+
+
+def _fared(shown: Sequence[tuple[Shelf, Sequence[Listed], int]]) -> list[Group]:
+    """What is shown, each model with its last 24 hours at that provider: one statement for all."""
+    hours = hours_to(clock.now())
+    names = {row.name for _shelf, rows, _count in shown for row in rows}
+    known = figures.ended(Step.HOUR, hours[0], "provider", "model", model__in=names)
+    return [
+        Group(shelf, [(row, day(hours, known.get((shelf.slug, row.name), {}))) for row in rows], n)
+        for shelf, rows, n in shown
+    ]
 
 
 def _used(request: HttpRequest) -> dict[str, int]:
@@ -119,9 +139,9 @@ def _used(request: HttpRequest) -> dict[str, int]:
     return dict(rows.annotate(sum_calls=Sum("calls")).order_by("-sum_calls")[:PAGE])
 
 
-def _sorted(rows: list[Listed], used: dict[str, int]) -> list[Listed]:
+def _sorted(rows: Sequence[Listed], used: dict[str, int]) -> Sequence[Listed]:
     """Most used first; the others as they stand on their shelf."""
-    mine = [row for row in rows if row.name in used]
+    mine = [row for row in rows if row.name in used] if used else []
     if not mine:
         return rows
     mine.sort(key=lambda row: (-used[row.name], bool(row.reason), row.name))

@@ -31,9 +31,9 @@ from bsod.console.playwords import words
 from bsod.console.quota import Card, Wallet
 from bsod.console.sitting import Sitting
 from bsod.lib import clock
-from bsod.lib.terms import Bucket, Modality, Tier
+from bsod.lib.terms import Bucket, Tier
 from proxy import matching
-from proxy.catalogue import fold
+from proxy.catalogue import media_bucket
 from proxy.errors import ApiError, Code
 from proxy.gateway import generations
 from proxy.gateway.app import serve
@@ -148,16 +148,7 @@ def endpoints(kind: str, modality: str) -> list[str]:
 
 def bucket_of(row: Listed) -> Bucket:
     """What a call of a model draws on, on a plan of buckets."""
-    if row.modality == Modality.IMAGE:
-        return Bucket.IMAGE
-    if row.modality == Modality.AUDIO:
-        return Bucket.AUDIO
-    if row.modality != Modality.VIDEO:
-        return _TEXT[Tier(row.tier)]
-    plain = fold(row.name)
-    if "sora2pro" in plain:
-        return Bucket.VIDEO_SORA2PRO
-    return Bucket.VIDEO_SORA2 if "sora2" in plain else Bucket.VIDEO_OTHER
+    return media_bucket(row.modality, row.name) or _TEXT[Tier(row.tier)]
 
 
 @require_safe
@@ -204,11 +195,7 @@ async def _account(request: ASGIRequest) -> int:
 
 
 def _stranger() -> ApiError:
-    return ApiError(
-        Code.INVALID_API_KEY,
-        "Sign in to use the playground.",
-        extra={"code": "not_signed_in"},
-    )
+    return ApiError(Code.NOT_SIGNED_IN, "Sign in to use the playground.")
 
 
 def _json(said: Any) -> HttpResponse:

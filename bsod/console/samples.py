@@ -1,8 +1,9 @@
-"""A curl call for every row of the route table, against the host the visitor came to."""
+"""Samples of every row of the route table, against the host the visitor came to."""
 
 import json
 from typing import Any
 
+from bsod.console import samples_go
 from proxy import docs
 from proxy.route import VARIABLE, BodyKind, ReplyKind, Route
 
@@ -107,7 +108,10 @@ def languages(route: Route, base: str) -> list[tuple[str, str, str]]:
         ("curl", "curl", curl(route, base)),
         ("python", "Python", _python(route, base)),
         ("node", "Node", _node(route, base)),
-    ]
+        ("go", "Go", samples_go.program(
+            route, base + _path(route), BODIES.get(route.path, _LATER), FORMS.get(route.path, ())
+        )),
+    ]  # fmt: skip
 
 
 def _path(route: Route) -> str:
@@ -189,4 +193,5 @@ const answer = await client.chat.completions.create({{
   messages: [{{ role: "user", content: "Hi" }}],
 }});
 console.log(answer.choices[0].message.content);"""),
+        ("go", "Go", samples_go.quick_start(base, name, key)),
     ]  # fmt: skip

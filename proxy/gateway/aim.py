@@ -13,12 +13,13 @@ from typing import Any
 from accounts.keys.identity import Identity
 from bsod.lib import clock
 from bsod.lib.terms import Bucket, Modality, ObjectKind, Shape
-from proxy.catalogue import Ambiguous, Catalogue, ModelInfo, OfferInfo, Traits, fold
+from proxy.catalogue import Ambiguous, Catalogue, ModelInfo, OfferInfo, Traits, media_bucket
 from proxy.errors import ApiError, Code, invalid
+from proxy.fields import MOST_EPOCHS, MOST_SECONDS
 from proxy.gateway.call import model_grammar
 from proxy.gateway.crossing import reachable
 from proxy.gateway.journey import Call
-from proxy.gateway.reading import MOST_SECONDS, number
+from proxy.gateway.reading import number
 from proxy.objects import Binding, Gone, Mismatch, Missing, Owned, Wanted, choose
 from proxy.pool import Pool
 from proxy.providers.bridging.ways import CREATES
@@ -27,7 +28,6 @@ from quotas.pricing import Tariff, media_tariff, text_tariff
 Known = Mapping[str, Sequence[Owned]]
 """The rows of every id a batch names."""
 _EPOCHS = 3  # what "auto" epochs come to
-_MEDIA = {Modality.IMAGE: Bucket.IMAGE, Modality.AUDIO: Bucket.AUDIO}
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,7 @@ def epochs(body: Mapping[str, Any]) -> int:
     for place in places:
         parameters = place.get("hyperparameters")
         count = parameters.get("n_epochs") if isinstance(parameters, dict) else None
-        if type(count) is int and 0 < count <= 1000:
+        if type(count) is int and 0 < count <= MOST_EPOCHS:
             return count
     return _EPOCHS
 
@@ -234,11 +234,7 @@ def tariff_of(call: Call, model: ModelInfo, credits: bool) -> Tariff | None:
         return None
     if route.bucket is Bucket.FILE:
         return media_tariff(Bucket.FILE, credits=credits, per_call=0)
-    bucket = (
-        _film(model.name)
-        if route.modality is Modality.VIDEO
-        else _MEDIA.get(route.modality or Modality.TEXT)
-    )
+    bucket = media_bucket(route.modality or Modality.TEXT, model.name)
     if bucket:
         return media_tariff(
             bucket, credits=credits, per_call=model.traits.per_call, units=call.units,
@@ -254,10 +250,3 @@ def tariff_of(call: Call, model: ModelInfo, credits: bool) -> Tariff | None:
 
 
 _text = lru_cache(maxsize=1024)(text_tariff)
-
-
-def _film(name: str) -> Bucket:
-    plain = fold(name)
-    if "sora2pro" in plain:
-        return Bucket.VIDEO_SORA2PRO
-    return Bucket.VIDEO_SORA2 if "sora2" in plain else Bucket.VIDEO_OTHER

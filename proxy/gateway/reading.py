@@ -9,12 +9,10 @@ from typing import Any, TypedDict
 
 from bsod.lib.terms import ObjectKind, Shape
 from proxy.errors import ApiError, invalid
+from proxy.fields import FILM_SECONDS, MOST_CHOICES, MOST_SECONDS, MOST_TOKENS, RUN_TOKENS
 from proxy.providers import tokens
 from proxy.route import ReplyKind, Route
 
-MOST_TOKENS = 10_000_000
-MOST_SECONDS = 3_600
-FILM_SECONDS = 4  # what a film has that asks for no length
 LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 Body = dict[str, Any]
 
@@ -91,7 +89,7 @@ def _chat(body: Body) -> Reading:
         "stream": stream,
         "wants_usage": wants_usage,
         "limit": _limit(body),
-        "choices": max(_whole(body, "n", 128) or 1, _whole(body, "best_of", 128) or 1),
+        "choices": _choices(body),
         "fast": _fast(body),
         "prompt": tokens.of_prompt(Shape.CHAT, body),
         "stored": _flag(body, "store"),
@@ -103,15 +101,19 @@ def _completion(body: Body) -> Reading:
     prompts = body.get("prompt")
     # A list of texts is as many prompts, each with its own choices.
     many = len(prompts) if isinstance(prompts, list) and _texts(prompts) else 1
-    each = max(_whole(body, "n", 128) or 1, _whole(body, "best_of", 128) or 1)
     return {
         "stream": stream,
         "wants_usage": wants_usage,
         "limit": _limit(body),
-        "choices": each * max(1, many),
+        "choices": _choices(body) * max(1, many),
         "fast": _fast(body),
         "prompt": tokens.of_prompt(Shape.COMPLETION, body),
     }
+
+
+def _choices(body: Body) -> int:
+    """Answers to one prompt that are made, whether they are shown or not."""
+    return max(_whole(body, name, MOST_CHOICES) or 1 for name in ("n", "best_of"))
 
 
 def _texts(prompts: list[Any]) -> bool:
@@ -134,7 +136,7 @@ def _run(body: Body) -> Reading:
     limit = _whole(body, "max_completion_tokens", MOST_TOKENS)
     return {
         "stream": _flag(body, "stream"),
-        "limit": limit or 4096,
+        "limit": limit or RUN_TOKENS,
         "prompt": tokens.of_prompt(Shape.RUN, body),
         "job": ObjectKind.RUN,
     }
@@ -157,7 +159,7 @@ def _generated(shape: Shape) -> Callable[[Body], Reading]:
 
 
 def _image(body: Body) -> Reading:
-    return {"stream": _flag(body, "stream"), "units": _whole(body, "n", 128) or 1}
+    return {"stream": _flag(body, "stream"), "units": _whole(body, "n", MOST_CHOICES) or 1}
 
 
 def _transcription(body: Body) -> Reading:
