@@ -1,14 +1,16 @@
-"""The pool as the database has it now, for pages: one snapshot for all threads of a process.
-
-The gateway's own is its event loop's; this one is read when somebody looks.
+"""The pool as the database has it now, for pages: read by one of them for all, and not at all where
+the gateway's own pool has read it already, nor the reverse.
 """
 
 import threading
 
-from proxy.models import PoolState
-from proxy.pool import Pool, Snapshot
+from django.db import connection
 
-_pool, _lock = Pool(), threading.Lock()
+from proxy.models import PoolState
+from proxy.pool import Snapshot
+from proxy.snapshot import Readings, readings
+
+_lock = threading.Lock()
 
 
 def generation() -> int:
@@ -17,7 +19,8 @@ def generation() -> int:
 
 
 def current() -> Snapshot:
-    """One small statement, more only when the pool has changed."""
+    """One small statement, more only when the pool has changed and nobody has read it yet."""
     with _lock:
-        _pool.refresh(generation())
-        return _pool.snapshot
+        # What a transaction sees of its own may never come to be: it is not for the others.
+        mine = Readings() if connection.in_atomic_block else readings
+        return mine.at(generation())

@@ -196,6 +196,7 @@ INSTALLED_APPS = [
     "proxy",
     "proxy.donations.apps.DonationsConfig",
     "bsod.notices",
+    "bsod.incidents",
     "rest_framework",
     "unfold.apps.BasicAppConfig",
     "unfold.contrib.filters",
@@ -378,6 +379,7 @@ PROBE_EVERY = env_float("PROBE_EVERY", 1.0)
 JOB_POLL_EVERY = env_float("JOB_POLL_EVERY", 1.0)
 FIRST_PROBE = env_float("FIRST_PROBE", 5.0)
 STATS_EVERY = env_float("STATS_EVERY", 5.0)
+WARM_UP = env_flag("WARM_UP", True)
 
 # ---- processes
 

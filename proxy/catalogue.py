@@ -4,18 +4,18 @@ What is known of a model by its id is in `rules.py`, what becomes of that and of
 lists in `listings.py`.
 """
 
-import re
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 
-from bsod.lib.terms import Modality, Tier
+from bsod.lib.terms import Bucket, Modality, Tier
 from proxy.rules import RULES, classify, short
 from proxy.rules import Traits as Traits
 
 _MOST_NEAR = 3  # names offered to whoever asks for one that is not there
 _LEAST_ALIKE = 4  # letters two names must begin with alike to be near
+_MEDIA = {Modality.IMAGE: Bucket.IMAGE, Modality.AUDIO: Bucket.AUDIO}
 
 # Nobody lists it, so nobody knows what it costs: at least as much as the dearest (SPEC §4).
 UNKNOWN = Traits(Modality.TEXT, Tier.PRO, None, 16_384, 1_000, 4_000)
@@ -55,7 +55,18 @@ class Ambiguous(Exception):
 
 def fold(name: str) -> str:
     """The shape in which near spellings of a model's name are equal."""
-    return re.sub(r"[.\-_/ ]", "", name.lower())
+    plain = name.lower().replace("-", "").replace(".", "")  # four times as fast as a pattern
+    return plain.replace("_", "").replace("/", "").replace(" ", "")
+
+
+def media_bucket(modality: str, name: str) -> Bucket | None:
+    """What a call of a model draws on by what it is of; None: it is text, its tier decides."""
+    if modality != Modality.VIDEO:
+        return _MEDIA.get(Modality(modality))
+    plain = fold(name)
+    if "sora2pro" in plain:
+        return Bucket.VIDEO_SORA2PRO
+    return Bucket.VIDEO_SORA2 if "sora2" in plain else Bucket.VIDEO_OTHER
 
 
 def _alike(one: str, other: str) -> int:
@@ -64,22 +75,33 @@ def _alike(one: str, other: str) -> int:
     return next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
 
 
+def _learn(known: dict[str, tuple[str, ...]], spelling: str, name: str) -> None:
+    """Nearly every spelling is one model's: a set for each would be most of the catalogue."""
+    found = known.get(spelling)
+    if found is None:
+        known[spelling] = (name,)
+    elif name not in found:
+        known[spelling] = (*found, name)
+
+
 class Catalogue:
     """Names to models. Built when the pool changes, only read afterwards."""
 
     def __init__(self, models: Iterable[ModelInfo], slugs: Mapping[int, str]) -> None:
         self.models = {model.name: model for model in models}
-        self._folded: dict[str, set[str]] = {}
-        for model in self.models.values():
-            self._learn(model.name, model.name)
+        plain = {provider: fold(slug) for provider, slug in slugs.items()}
+        self._folded: dict[str, tuple[str, ...]] = {}
+        self._short: dict[str, tuple[str, ...]] = {}
+        for name, model in self.models.items():
+            near = fold(name)
+            _learn(self._folded, near, name)
             for offer in model.offers:
-                slug = slugs.get(offer.provider, "")
-                for known_as in (model.name, offer.upstream_id):
-                    self._learn(known_as, model.name)
-                    self._learn(slug + known_as, model.name)
-        self._short: dict[str, set[str]] = {}
-        for name in self.models:
-            self._short.setdefault(fold(short(name)), set()).add(name)
+                slug, there = plain.get(offer.provider, ""), offer.upstream_id
+                _learn(self._folded, slug + near, name)
+                if there != name:
+                    _learn(self._folded, fold(there), name)
+                    _learn(self._folded, slug + fold(there), name)
+            _learn(self._short, fold(short(name)), name)
         self._spellings = sorted(self._short)
         self._catch_all: tuple[OfferInfo, ...] = ()
         self._dearest = {kind: self._dearest_of(kind) for kind in Modality}
@@ -95,9 +117,6 @@ class Catalogue:
             price_out=max(traits.price_out for traits in every),
             per_call=max(traits.per_call for traits in every),
         )
-
-    def _learn(self, spelling: str, name: str) -> None:
-        self._folded.setdefault(fold(spelling), set()).add(name)
 
     def catch_all(self, providers: Iterable[int]) -> "Catalogue":
         """Let these providers take ids that nobody lists."""
@@ -123,12 +142,10 @@ class Catalogue:
         model = self.models.get(name)
         if model:
             return model
-        near = self._folded.get(fold(name), set())
+        near = self._folded.get(fold(name), ())
         if len(near) > 1:
             raise Ambiguous(near)
-        if near:
-            return self.models[next(iter(near))]
-        return None
+        return self.models[near[0]] if near else None
 
     def near(self, name: str) -> list[str]:
         """Models that whoever asked for this name may have meant: those that begin most alike.

@@ -7,35 +7,31 @@ A donated key serves its donor's models, keeps to his cap, and keeps nothing of 
 What a process's own attempts show holds before the database has heard of it: `hearsay.py`.
 """
 
-import logging
 from collections import Counter, OrderedDict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from math import ceil
 
-from django.db import DatabaseError
 from django.db.models import F
 
 from bsod.lib.terms import RestReason, Service
-from proxy.catalogue import Catalogue, ModelInfo, OfferInfo, Traits
+from proxy.catalogue import ModelInfo, OfferInfo, Traits
 from proxy.hearsay import Doubt, Hearsay, Place, back_at
 from proxy.hearsay import Rested as Rested
 from proxy.models import PoolState
 from proxy.providers.bridging.ways import Way, way
+from proxy.snapshot import NOTHING, WHOLE, Readings
 from proxy.snapshot import PoolKey as PoolKey
 from proxy.snapshot import Snapshot as Snapshot
 from proxy.snapshot import load as load
-from proxy.snapshot import read_rests
 from proxy.snapshot import traits as traits
 from proxy.snapshot import vault as vault
 
-log = logging.getLogger("bsod.pool")
 _REMEMBERED = 10_000  # users whose last key is remembered, for their prompt caches
 _NEAR = 2  # open calls by which that key may be busier than the idlest
 _RECENT = 4  # keys remembered of each: his models may live at different providers
 _LOCKED = Rested(None, "locked")
 _CAPPED = "capped"
-_WHOLE = 1 << 32  # a generation's upper half counts all changes, its lower half those of rests
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +62,10 @@ class NoKey:
 
 
 class Pool:
-    def __init__(self) -> None:
-        self.snapshot = Snapshot(-1, Catalogue([], {}), {}, {}, {})
+    def __init__(self, readings: Readings | None = None) -> None:
+        """`readings`: shared with others of this process."""
+        self._readings = readings or Readings()
+        self.snapshot = NOTHING
         self._open: Counter[int] = Counter()
         self._recent: OrderedDict[int, list[int]] = OrderedDict()
         self._spent: dict[tuple[int, int | None], Rested] = {}
@@ -76,20 +74,8 @@ class Pool:
 
     def refresh(self, generation: int) -> None:
         """Read the pool again if it has changed. Runs on the ledger's thread."""
-        known = self.snapshot
-        if generation == known.generation:
-            return
-        try:
-            if generation // _WHOLE == known.generation // _WHOLE:
-                self.snapshot = replace(known, generation=generation, rests=read_rests())
-            else:
-                self.snapshot = load(generation)
-        except DatabaseError:
-            raise
-        except Exception:
-            # A row that makes no sense must not stop every call: the pool stays as it was.
-            log.exception("the pool cannot be read; what was known of it goes on")
-            self.snapshot = replace(known, generation=generation)
+        if generation != self.snapshot.generation:
+            self.snapshot = self._readings.at(generation)
 
     def lease(
         self,
@@ -288,7 +274,7 @@ def retry_after(wait: float | None, default: int = 30) -> int:
 
 def bump() -> None:
     """Tell every process to read the pool again. Call it in the transaction of the change."""
-    PoolState.objects.filter(id=1).update(generation=F("generation") + _WHOLE)
+    PoolState.objects.filter(id=1).update(generation=F("generation") + WHOLE)
 
 
 def bump_rests() -> None:

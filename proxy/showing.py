@@ -66,14 +66,14 @@ def endpoints(snapshot: Snapshot, model: ModelInfo) -> list[str]:
 
 def _paths_of(snapshot: Snapshot, model: ModelInfo) -> tuple[str, ...]:
     traits = model.traits
-    kinds = frozenset([snapshot.kinds.get(offer.provider, "") for offer in model.offers])
+    kinds = tuple([snapshot.kinds.get(offer.provider, "") for offer in model.offers])
     shapes = sounds(model.name) if traits.modality is Modality.AUDIO else None
     return _paths(kinds, traits.modality, traits.speaks, shapes)
 
 
 @lru_cache(maxsize=1024)
 def _paths(
-    kinds: frozenset[str],
+    kinds: tuple[str, ...],
     modality: Modality,
     speaks: frozenset[Service] | None,
     shapes: frozenset[Shape] | None,
@@ -115,10 +115,13 @@ class Look:
         """Whether a model can be had, from anybody or from one provider."""
         if model.shutdown and model.shutdown <= self._today:
             return State(f"shut down on {model.shutdown.isoformat()}")
-        places = [offer.provider for offer in model.offers if provider in (None, offer.provider)]
-        states = [self._at(place, model.name) for place in places]
-        if any(state.available for state in states):
-            return AVAILABLE if _paths_of(self._snapshot, model) else State(NOWHERE)
+        states = []
+        for offer in model.offers:
+            if provider is None or provider == offer.provider:
+                state = self._at(offer.provider, model.name)
+                if state.reason is None:
+                    return AVAILABLE if _paths_of(self._snapshot, model) else State(NOWHERE)
+                states.append(state)
         return min(states, key=_soonest, default=State(DIED))
 
     def provider(self, provider: int) -> State:

@@ -1,15 +1,20 @@
 """What the pool knows at one moment: every usable key, what rests, which models there are.
 
 Read from the database's rows in one go; nothing in it ever changes, a new one takes its place.
+A catalogue is built anew only where its rows have changed: who asks `is` knows whether they have.
 """
 
 import logging
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from hashlib import blake2b
+from typing import Any
 
 from django.conf import settings
+from django.db import Error
 from django.db.models import Q
+from django.db.models.sql.compiler import SQLCompiler
 
 from bsod.lib import clock
 from bsod.lib.terms import Modality, Service, Tier
@@ -63,6 +68,8 @@ class Snapshot:
     """The kind of every provider, whether it has keys or not."""
     locks: Mapping[int, str] = field(default_factory=dict)
     """The providers an admin has locked, and what he says of it."""
+    mark: bytes = b""
+    """Of the rows that the catalogue was made of."""
 
     def serving(self, service: Service) -> Iterator[int]:
         """The providers with keys that serve it: first those that take what nobody lists."""
@@ -76,17 +83,59 @@ def vault() -> Vault:
     return Vault(settings.VAULT_KEYS)
 
 
-def load(generation: int) -> Snapshot:
-    """Read the pool's tables."""
+NOTHING = Snapshot(-1, Catalogue([], {}), {}, {}, {})
+WHOLE = 1 << 32  # a generation's upper half counts all changes, its lower half those of rests
+
+
+class Readings:
+    """What was read last. Whoever else in the process needs the same has it already: none waits for
+    another, so that two who need it at one moment read it twice, and nothing worse."""
+
+    def __init__(self) -> None:
+        self._last = NOTHING
+
+    def at(self, generation: int) -> Snapshot:
+        """The pool as it is at this generation, which its caller has just read."""
+        last = self._last
+        if generation != last.generation:
+            self._last = last = self._read(generation, last)
+        return last
+
+    @staticmethod
+    def _read(generation: int, known: Snapshot) -> Snapshot:
+        try:
+            if generation // WHOLE == known.generation // WHOLE:
+                return replace(known, generation=generation, rests=read_rests())
+            return load(generation, known)
+        except Error:
+            raise  # the database's, which may be well again at the next look
+        except Exception:
+            # A row that makes no sense must not stop every call: the pool stays as it was.
+            log.exception("the pool cannot be read; what was known of it goes on")
+            return replace(known, generation=generation)
+
+
+readings = Readings()
+"""The process's own: what the ledger's thread has read is there for pages, and the reverse."""
+
+
+def load(generation: int, known: Snapshot = NOTHING) -> Snapshot:
+    """Read the pool's tables. What has not changed since `known` is not built again."""
     providers = list(Provider.objects.filter(deleted_at=None))
     slugs = {provider.pk: provider.slug for provider in providers}
-    keys = _keys(providers)
-    catalogue = Catalogue(_models(slugs), slugs)
-    catalogue.catch_all(provider.pk for provider in providers if provider.catch_all)
+    kinds = {provider.pk: provider.kind for provider in providers}
+    catch_alls = tuple(provider.pk for provider in providers if provider.catch_all)
+    offers = _offers(slugs)
+    reader, rows = _rows(offers)
+    # Most changes are of keys. What is made of a catalogue says where its models can be asked, too.
+    mark = blake2b(repr((slugs, kinds, catch_alls, offers, rows)).encode()).digest()
+    catalogue = known.catalogue
+    if mark != known.mark:
+        models = _models(reader.results_iter([rows], tuple_expected=True), offers, slugs)
+        catalogue = Catalogue(models, slugs).catch_all(catch_alls)
     return Snapshot(
-        generation, catalogue, slugs, keys, read_rests(),
-        {provider.pk: provider.kind for provider in providers},
-        {provider.pk: provider.lock_text for provider in providers if provider.lock_text},
+        generation, catalogue, slugs, _keys(providers), read_rests(), kinds,
+        {provider.pk: provider.lock_text for provider in providers if provider.lock_text}, mark,
     )  # fmt: skip
 
 
@@ -128,22 +177,35 @@ def _secret(vault_keys: tuple[str, ...], uid: str, sealed: str) -> str:
     return Vault(vault_keys).open(uid, sealed)
 
 
-def _models(slugs: dict[int, str]) -> list[ModelInfo]:
-    """Tuples, and every model rather than thousands of ids by name: that is three times as fast."""
-    offers: dict[int, list[OfferInfo]] = {}
+Offers = dict[int, list[tuple[int, str]]]  # by model: (provider, its id there)
+
+
+def _offers(slugs: dict[int, str]) -> Offers:
+    offers: Offers = {}
     offered = Offer.objects.filter(gone_at=None, provider__in=slugs).order_by("id")
     for model, provider, upstream in offered.values_list("model_id", "provider_id", "upstream_id"):
-        offers.setdefault(model, []).append(OfferInfo(provider, upstream))
-    made, models = [], Model.objects.filter(pk__in=offers) if len(offers) < _FEW else Model.objects
-    for pk, name, created, shutdown, *told, speaks in models.values_list(*_COLUMNS):
-        if pk not in offers:
-            continue
-        mine = tuple(offers[pk])
-        about = _traits(*told, None if speaks is None else tuple(speaks))
-        made.append(
-            ModelInfo(name, about, mine, slugs[mine[0].provider], clock.unix(created), shutdown)
-        )
-    return made
+        offers.setdefault(model, []).append((provider, upstream))
+    return offers
+
+
+def _rows(offers: Offers) -> tuple[SQLCompiler, list[Sequence[Any]]]:
+    """The models as the database gives them, and who makes values of that: it takes longer than
+    reading them. All of them rather than thousands of ids by name: that is three times as fast."""
+    models = Model.objects.filter(pk__in=offers) if len(offers) < _FEW else Model.objects.all()
+    asked = models.order_by("pk").values_list(*_COLUMNS)
+    reader = asked.query.get_compiler(asked.db)
+    return reader, [row for chunk in reader.execute_sql() for row in chunk]
+
+
+def _models(
+    rows: Iterable[Sequence[Any]], offers: Offers, slugs: dict[int, str]
+) -> Iterator[ModelInfo]:
+    for pk, name, created, shutdown, *told, speaks in rows:
+        if pk in offers:
+            mine = tuple(OfferInfo(*offer) for offer in offers[pk])
+            about = _traits(*told, None if speaks is None else tuple(speaks))
+            owner = slugs[mine[0].provider]
+            yield ModelInfo(name, about, mine, owner, clock.unix(created), shutdown)
 
 
 _FEW = 500

@@ -18,12 +18,12 @@ from django.db import connection
 from bsod import poolview
 from bsod.lib import clock
 from bsod.lib.terms import Modality, Tier
-from proxy.catalogue import ModelInfo
+from proxy.catalogue import Catalogue, ModelInfo
 from proxy.pool import Snapshot
 from proxy.showing import Look, changes_at, endpoints
 
 LARGE = 2_000  # models; below that everybody waits for a new reading: it is quick
-HEAD_START = 0.2  # seconds in which the page that has found the change is made before it is read
+HEAD_START = 0.4  # seconds in which the page that has found the change is made before it is read
 OLD = 60.0  # seconds since the last reading was known to be true: after that everybody waits
 
 
@@ -114,6 +114,7 @@ class Kept:
     """The last reading. One thread makes the next one, for all who want it."""
 
     def __init__(self) -> None:
+        self._rows = Rows()
         self._lock = threading.Lock()
         self._last: Read | None = None
         self._true_at = 0.0
@@ -136,7 +137,7 @@ class Kept:
     def _read(self, later: float) -> Read:
         time.sleep(later)
         try:
-            made = _read(poolview.current())
+            made = _read(poolview.current(), self._rows)
         finally:
             connection.close()  # this thread's own
         with self._lock:
@@ -144,38 +145,52 @@ class Kept:
         return made
 
 
+class Rows:
+    """What is said of models that answer: the same for as long as the catalogue is."""
+
+    def __init__(self) -> None:
+        self._catalogue: Catalogue | None = None
+        self._rows: dict[int, list[tuple[ModelInfo, Listed]]] = {}
+
+    def of(self, pool: Snapshot) -> dict[int, list[tuple[ModelInfo, Listed]]]:
+        """By provider, each by name."""
+        if pool.catalogue is not self._catalogue:
+            self._rows = {provider: [] for provider in pool.slugs}
+            for _name, model in sorted(pool.catalogue.models.items()):
+                paths = tuple(endpoints(pool, model))
+                for provider in {offer.provider for offer in model.offers}:
+                    row = _row(pool.slugs[provider], model, paths)
+                    self._rows[provider].append((model, row))
+            self._catalogue = pool.catalogue
+        return self._rows
+
+
 _kept = Kept()
 
 
-def _read(pool: Snapshot) -> Read:
+def _read(pool: Snapshot, rows: Rows) -> Read:
     now, ticks = clock.now(), clock.monotonic()
     look = Look(pool, ticks, now.date())
-    shelves: dict[int, list[Listed]] = {provider: [] for provider in pool.slugs}
-    for model in pool.catalogue.models.values():
-        paths = tuple(endpoints(pool, model))
-        for provider in {offer.provider for offer in model.offers}:
+    made = []
+    for provider, known in rows.of(pool).items():
+        up, down = [], []
+        for model, row in known:
             state = look.model(model, provider)
-            back = None if state.back is None else now + timedelta(seconds=state.back - ticks)
-            row = _row(pool.slugs[provider], model, state.reason or "", back, paths)
-            shelves[provider].append(row)
-    made = [_shelf(pool.slugs[provider], listed) for provider, listed in shelves.items()]
+            if state.reason is None:
+                up.append(row)
+            else:
+                back = None if state.back is None else now + timedelta(seconds=state.back - ticks)
+                down.append(row._replace(reason=state.reason, returns=back))
+        made.append(Shelf(pool.slugs[provider], (*up, *down), len(up)))
     made.sort(key=lambda shelf: (-len(shelf.rows), shelf.slug))
-    up = len({row.name for shelf in made for row in shelf.rows if not row.reason})
-    names = frozenset(row.name for shelf in made for row in shelf.rows)
-    reading = Reading(tuple(made), names, up)
+    answering = len({row.name for shelf in made for row in shelf.rows[: shelf.up]})
+    reading = Reading(tuple(made), frozenset(pool.catalogue.models), answering)
     return Read(reading, pool.generation, changes_at(pool, ticks), now.date())
 
 
-def _shelf(slug: str, listed: list[Listed]) -> Shelf:
-    listed.sort(key=lambda row: (bool(row.reason), row.name))
-    return Shelf(slug, tuple(listed), sum(not row.reason for row in listed))
-
-
-def _row(
-    slug: str, model: ModelInfo, reason: str, returns: datetime | None, paths: tuple[str, ...]
-) -> Listed:
+def _row(slug: str, model: ModelInfo, paths: tuple[str, ...]) -> Listed:
     traits = model.traits
     return Listed(
         model.name, slug, traits.modality, traits.tier, traits.context, traits.price_in,
-        traits.price_out, traits.per_call, reason, returns, paths, model.shutdown,
+        traits.price_out, traits.per_call, "", None, paths, model.shutdown,
     )  # fmt: skip

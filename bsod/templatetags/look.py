@@ -5,6 +5,7 @@ Everything is plain markup with classes and attributes: the content policy allow
 
 import re
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from django import template
@@ -30,6 +31,7 @@ MOUTHS = {
 
 
 @register.simple_tag
+@lru_cache(maxsize=512)
 def icon(name: str, more: str = "") -> SafeString:
     """A glyph of the icon font; the words beside it say what it means."""
     return format_html('<i class="{}" aria-hidden="true" translate="no">{}</i>', more or "i", name)
@@ -54,6 +56,8 @@ def number(value: Any, places: int = 0) -> str:
     """Groups of three with thin spaces, the language's decimal mark; nothing known is a dash."""
     if value is None or value == "":
         return NONE
+    if type(value) is int and not places:
+        return f"{value:,}".replace(",", THIN).replace("-", "\u2212")
     text = number_format(abs(value), decimal_pos=places, use_l10n=True, force_grouping=False)
     whole, mark, rest = text.partition("," if get_language() == "ru" else ".")
     digits = "".join(char for char in whole if char.isdigit())

@@ -26,6 +26,7 @@ from proxy.gateway.models import Models
 from proxy.gateway.operations import Admit, Begun, Check, Closing, Keep, Look, Op, Record, Take
 from proxy.objects import Binding, Made
 from proxy.pool import Pool, PoolKey
+from proxy.snapshot import readings
 from quotas.outcomes import Kept
 from quotas.processes import Heart, Watch
 
@@ -39,7 +40,7 @@ class Gateway:
     """Opened on the event loop after fork, closed when the process ends."""
 
     def __init__(self) -> None:
-        self.pool = Pool()
+        self.pool = Pool(readings)
         self.models = Models()
         self.no_usage: set[tuple[int, str]] = set()
         """(provider, model) that refuse `stream_options`."""

@@ -1,5 +1,6 @@
 """Which key serves the next attempt: the account's own one while it is nearly the idlest."""
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -8,8 +9,9 @@ from django.test.utils import CaptureQueriesContext
 
 from bsod.lib import clock
 from bsod.lib.terms import RestReason
-from proxy.models import Provider, ProviderKey, Rest
-from proxy.pool import Lease, NoKey, Pool, Rested, bump, bump_rests, load, retry_after
+from proxy.models import Model, Provider, ProviderKey, Rest
+from proxy.pool import Lease, NoKey, Pool, Rested, Snapshot, bump, bump_rests, load, retry_after
+from proxy.snapshot import Readings
 from tests import kit
 from tests.proxy.pools import ALICE, BOB, NOW, lease, model, nobody, pool
 from tests.proxy.rows import generation
@@ -168,6 +170,61 @@ def test_where_only_rests_have_changed_only_they_are_read(up: FaultServer) -> No
     assert len(asked) == 1
     bump()
     assert generation() >> 32 > made.snapshot.generation >> 32
+
+
+def test_a_catalogue_is_not_built_again_for_another_key(up: FaultServer) -> None:
+    supplied = kit.supply(up, keys=2)
+
+    def same(after: Callable[[], object]) -> tuple[bool, Snapshot]:
+        first = load(1)
+        after()
+        second = load(2, first)
+        return second.catalogue is first.catalogue, second
+
+    def paused() -> bool:
+        # Others may change the catalogue meanwhile: then once more.
+        rows = ProviderKey.objects.filter(pk=supplied.key_row().pk)
+        rows.update(paused=False)
+        kept, found = same(lambda: rows.update(paused=True))
+        assert [x.secret for x in found.keys[supplied.provider.pk]] == supplied.keys[1:]
+        return kept
+
+    assert kit.eventually(paused)
+    model = Model.objects.filter(name=supplied.model)
+    kept, found = same(lambda: model.update(context_window=77))
+    assert not kept
+    assert found.catalogue.models[supplied.model].traits.context == 77
+    # Where its models can be asked is made of it, too.
+    kept, found = same(
+        lambda: Provider.objects.filter(pk=supplied.provider.pk).update(kind="openai")
+    )
+    assert not kept
+
+
+def test_what_one_has_read_nobody_in_the_process_reads_again(up: FaultServer) -> None:
+    kit.supply(up)
+    shared = Readings()
+    one, other, number = Pool(shared), Pool(shared), generation()
+    one.refresh(number)
+    with CaptureQueriesContext(connection) as asked:
+        other.refresh(number)
+    assert (len(asked), other.snapshot is one.snapshot) == (0, True)
+
+
+def test_a_row_that_makes_no_sense_leaves_the_pool_as_it_was(up: FaultServer) -> None:
+    supplied, made = kit.supply(up), Pool()
+    made.refresh(1 << 32)
+    row = Model.objects.filter(name=supplied.model)
+    row.update(tier="nonsense")
+    try:
+        made.refresh(2 << 32)
+    finally:
+        row.update(tier="base")
+    assert supplied.model in made.snapshot.catalogue.models
+    assert made.snapshot.generation == 2 << 32
+    Rest.objects.create(provider=supplied.provider, key=supplied.key_row(), reason="auth")
+    made.refresh((2 << 32) + 1)
+    assert (None, supplied.key_row().pk, "") in made.snapshot.rests
 
 
 @pytest.mark.parametrize("broken", ["", "sk-plain", "copied"])

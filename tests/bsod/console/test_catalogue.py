@@ -1,9 +1,12 @@
 """The console's reading of the catalogue: kept while it is true, and a large one is read aside."""
 
 import pytest
+from django.db import transaction
 
 from bsod import poolview
 from bsod.console import catalogue
+from proxy.pool import bump
+from proxy.snapshot import readings
 from tests import kit
 from tests.upstream import FaultServer
 
@@ -39,3 +42,14 @@ def test_what_was_true_long_ago_is_not_shown(
     monkeypatch.setattr(catalogue, "OLD", 0.0)
     catalogue.snapshot()
     assert kit.supply(up).model in catalogue.snapshot().models
+
+
+def test_what_a_transaction_has_not_committed_is_not_the_processs_pool(up: FaultServer) -> None:
+    kit.supply(up)
+    poolview.current()
+    with transaction.atomic():
+        bump()
+        mine = poolview.current()
+        transaction.set_rollback(True)
+    assert readings._last is not mine
+    assert poolview.current() is readings._last

@@ -130,7 +130,7 @@ def test_a_model_that_does_not_answer_says_why(site: Site, up: FaultServer) -> N
     def says(words: str) -> bool:
         return bool(kit.eventually(lambda: words in page_of(site, shelf).text, 8))
 
-    assert says(">answers</span>")
+    assert says(f'href="/playground/?model={supplied.model}"')
     key = supplied.key_row()
     rest = Rest.objects.create(provider=supplied.provider, key=key, reason="auth")
     bump()
@@ -266,7 +266,9 @@ def shelf(database: None) -> Iterator[kit.Supply]:
 @pytest.mark.parametrize(
     ("path", "most"),
     [("/", 20), ("/access/", 16), ("/access/?page=150", 16), ("/usage/", 16),
-     ("/usage/?by=key", 16), ("/models/", 10), ("/docs/", 8)],
+     ("/usage/?by=key", 16), ("/models/", 10), ("/docs/", 8), ("/docs/api/", 4),
+     ("/status/", 14), ("/playground/", 12), ("/playground/catalog/", 8), ("/support/", 12),
+     ("/account/", 11)],
 )  # fmt: skip
 def test_a_page_asks_no_more_of_the_database_for_ten_thousand_rows(
     crowd: Person, shelf: kit.Supply, path: str, most: int
@@ -281,7 +283,7 @@ def test_a_page_asks_no_more_of_the_database_for_ten_thousand_rows(
         took = time.process_time() - began
     assert answer.status_code == 200
     assert len(seen) <= most, [query["sql"][:120] for query in seen]
-    assert len(answer.content) < 400_000
+    assert len(answer.content) < 400_000 or path in ("/status/", "/playground/catalog/")
     assert took < 1.5, "a bound against walking all rows, not a measurement"
 
 
