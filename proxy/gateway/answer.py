@@ -99,7 +99,7 @@ class Answer:
             status,
             [
                 *base_headers(self._exchange.id),
-                *_encoded({**headers, **quota_headers(self._ticket.quota), **own}),
+                *_encoded({**headers, **quota_headers(self._quota(receipt)), **own}),
             ],
         )
 
@@ -156,7 +156,7 @@ class Answer:
             return
         self._over = True
         if outcome.error:
-            await self.fail(outcome.error, outcome)
+            await self.fail(outcome.error, outcome, receipt)
             return
         if self._raw:
             await self._exchange.end()
@@ -171,11 +171,13 @@ class Answer:
         if self._exchange.started:
             await self._exchange.end(_as_event(last))
             return
-        headers = self._headers(outcome)
+        headers = self._headers(outcome, receipt)
         headers |= _charge_headers(block)
         await send_json(self._exchange, outcome.status, last, headers, outcome.content_type)
 
-    async def fail(self, error: ApiError, outcome: Outcome | None = None) -> None:
+    async def fail(
+        self, error: ApiError, outcome: Outcome | None = None, receipt: Receipt | None = None
+    ) -> None:
         """The error as the whole answer, or as the event that ends a stream already begun."""
         self._over = True
         if self._raw:
@@ -185,14 +187,21 @@ class Answer:
         if self._exchange.started:
             await self._exchange.end(error.event())
             return
-        own = self._headers(outcome) if outcome else quota_headers(self._ticket.quota)
+        own = self._headers(outcome, receipt) if outcome else quota_headers(self._ticket.quota)
         headers = error.headers() | own
         await send_json(self._exchange, error.status, error.body(), headers)
 
-    def _headers(self, outcome: Outcome) -> dict[str, str]:
+    def _quota(self, receipt: Receipt | None) -> Quota | None:
+        """The limits as they are once the call is closed; a stream's are those at admission."""
+        quota = self._ticket.quota
+        if receipt is None or quota is None or quota.bucket is None:
+            return quota
+        return quota._replace(bucket=quota.bucket._replace(remaining=receipt.balance))
+
+    def _headers(self, outcome: Outcome, receipt: Receipt | None) -> dict[str, str]:
         elapsed = clock.monotonic() - self._ticket.call.began
         overhead = max(0.0, elapsed - outcome.upstream_seconds)
-        return quota_headers(self._ticket.quota) | {
+        return quota_headers(self._quota(receipt)) | {
             "openai-processing-ms": str(round(elapsed * 1000)),
             "x-gateway-overhead-ms": f"{overhead * 1000:.1f}",
             "x-attempts": str(len(outcome.attempts)),

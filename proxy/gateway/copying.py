@@ -69,7 +69,7 @@ class Copy:
         self._exchange.abort()
 
     def leave(self) -> None:
-        """The call is over. Of one that was not charged nobody knows by now."""
+        """The call is over. Of one that was not charged nobody knows by now, if it made nothing."""
         if not self._told:
             self._gateway.tell(Keep(self._ticket.account, self._as(OutcomeState.LOST)))
         self._parts = None

@@ -119,7 +119,9 @@ class Dispatch:
             pinned=ticket.pinned,
             stored=ticket.call.stateful,
         )
-        if last.blame is Blame.RATE_LIMIT:
+        # 429 says that every key waits for the provider's limit; with a dead one among them it is
+        # another wait. A `wait` of 0: a key is free, and only this call's tries are used up.
+        if last.blame is Blame.RATE_LIMIT and (none.limited or not none.wait):
             return replace(last, error=limited(none.wait))
         return replace(last, error=unavailable(retry_after(none.wait)))
 
@@ -229,6 +231,7 @@ class Dispatch:
         return Outcome(
             ended.end, attempts, ended.reader, ended.error, first, spent,
             status if ended.error else ended.status, ended.content_type, ended.receipt,
+            ended.unknown,
         )  # fmt: skip
 
 

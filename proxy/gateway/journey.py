@@ -153,6 +153,8 @@ class Outcome:
     content_type: str = "application/json"
     receipt: "Receipt | None" = None
     """The close, where it came before the answer."""
+    unknown: bool = False
+    """Something that is made once may have been made, and nobody has been told."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,8 @@ MOST_ERROR = 65_536  # bytes of an error body that are looked at
 JSON = "application/json"
 EVENTS = "text/event-stream"
 FAREWELL = 1.0  # seconds a body may go on behind a stream's last word
+# What stands before a provider says these for want of an answer: the provider may be at work yet.
+_SECONDHAND = frozenset({408, 502, 504, *range(520, 528)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,8 @@ class Ended:
     status: int = 200
     content_type: str = JSON
     receipt: Receipt | None = None
+    unknown: bool = False
+    """What is made once may have been made, and nobody has been told."""
 
 
 Paid = Callable[[Lease], Awaitable[Receipt | None]]
@@ -170,7 +174,7 @@ class Attempting:
         self._reader = reader
         self._answers()
         kind = content.text_type(reply.headers) if self._worded else JSON
-        return replace(self._completed(), status=reply.status, content_type=kind)
+        return self._completed(reply.status, kind)
 
     @property
     def _worded(self) -> bool:
@@ -199,7 +203,7 @@ class Attempting:
             await self._pass(data)
             data = await self._next(reply)
         reply.release()
-        return replace(self._completed(), status=reply.status, receipt=receipt)
+        return self._completed(reply.status, receipt=receipt)
 
     async def _next(self, reply: http.Reply) -> bytes:
         with self._leash:
@@ -271,13 +275,18 @@ class Attempting:
                 while await reply.read():
                     pass
 
-    def _completed(self) -> Ended:
+    def _completed(
+        self, status: int = 200, content_type: str = JSON, receipt: Receipt | None = None
+    ) -> Ended:
         end = EndReason.UPSTREAM_ERROR if _failed(self._reader) else EndReason.COMPLETED
-        return Ended(Blame.NOBODY, end, None, self._reader, self._first, final=True)
+        return Ended(
+            Blame.NOBODY, end, None, self._reader, self._first, None, True, False, status,
+            content_type, receipt,
+        )  # fmt: skip
 
     def _streamed(self) -> Ended:
         """The end of events, of which the only one may still be to come: it waits for the close."""
-        return replace(self._completed(), content_type=EVENTS)
+        return self._completed(content_type=EVENTS)
 
     async def _refused(self, lease: Lease, reply: http.Reply) -> Ended:
         """A status other than 2xx. Only the client's own fault is passed on."""
@@ -294,7 +303,11 @@ class Attempting:
                 Blame.CLIENT, EndReason.UPSTREAM_ERROR, error, final=True,
                 refuses_usage=verdict.refuses_usage,
             )  # fmt: skip
-        return Ended(verdict.blame, EndReason.UPSTREAM_ERROR, error_for(verdict), wait=verdict.wait)
+        unknown = self._once and verdict.blame is Blame.FAILURE and reply.status in _SECONDHAND
+        return Ended(
+            verdict.blame, EndReason.UPSTREAM_ERROR, error_for(verdict), wait=verdict.wait,
+            final=unknown, unknown=unknown,
+        )  # fmt: skip
 
     async def _head(self, reply: http.Reply) -> bytes:
         """The beginning of an error body: more than that is nobody's business."""
@@ -316,6 +329,7 @@ class Attempting:
             self._reader if self._first else None,
             self._first,
             final=self._first is not None or self._once,
+            unknown=self._once,
         )
 
     def _interrupted(self, why: Why) -> Ended:
@@ -325,12 +339,16 @@ class Attempting:
         if why is Why.DRAIN:
             error = ApiError(Code.SHUTTING_DOWN, "This server is being restarted.", retry_after=1)
             return Ended(
-                Blame.CLIENT, EndReason.TIMEOUT, error, self._reader, self._first, final=True
-            )
+                Blame.CLIENT, EndReason.TIMEOUT, error, self._reader, self._first, final=True,
+                unknown=self._once,
+            )  # fmt: skip
         error = ApiError(Code.UPSTREAM_TIMEOUT, "The provider did not answer in time.")
         final = why is Why.TOO_LONG or self._first is not None or not self._ticket.call.stream
         reader = self._reader if self._first else None
-        return Ended(Blame.FAILURE, EndReason.TIMEOUT, error, reader, self._first, final=final)
+        return Ended(
+            Blame.FAILURE, EndReason.TIMEOUT, error, reader, self._first, final=final,
+            unknown=self._once,
+        )  # fmt: skip
 
 
 def _failed(reader: StreamReader | WholeReader | None) -> bool:

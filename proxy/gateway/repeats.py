@@ -38,9 +38,10 @@ def begun(batch: State, screened: admission.Screened, process: str) -> None:
 
 
 def closed(batch: State, op: Closing, *, due: bool) -> None:
-    """A call that has ended: without a charge it is as if it had never been."""
+    """A call that has ended: without a charge it is as if it had never been. But where something
+    may have been made, the row stays, with no answer: that is not made a second time."""
     call = op.ticket.call
-    if call.idempotency and not due:
+    if call.idempotency and not due and not op.outcome.unknown:
         scope = call.idempotency.scope
         batch.repeats.gone.append((scope, call.id))
         known = batch.repeats.known.get(scope)

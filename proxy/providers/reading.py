@@ -64,7 +64,11 @@ def _usage(value: Any, prompts: str, completions: str, more: str) -> Usage | Non
     if not isinstance(value, dict):
         return None
     prompt, completion = value.get(prompts), value.get(completions, 0)
-    if not counts(prompt) or not counts(completion):
+    if not counts(prompt):
+        return None
+    if completions not in value and counts(total := value.get("total_tokens")):
+        completion = total - prompt  # of embeddings nothing; but whoever answers may leave it out
+    if not counts(completion):
         return None
     details = value.get(more)
     cached = details.get("cached_tokens") if isinstance(details, dict) else 0

@@ -19,6 +19,13 @@ PARTS = {
     "computer_screenshot": 1_100,
     "image_generation_call": 1_100,
 }
+# Where such a part keeps what it is priced for. What else it says is text like any other.
+_PAYLOADS = frozenset(
+    {
+        "type", "id", "status", "detail", "image_url", "input_audio", "file", "file_id", "file_url",
+        "file_data", "filename", "result",
+    }
+)  # fmt: skip
 _EACH = 4  # tokens of framing around a message
 
 
@@ -50,11 +57,14 @@ def of_value(value: Any) -> int:
         return sum(map(of_value, value))
     if isinstance(value, dict):
         kind = value.get("type")
-        fixed = PARTS.get(kind) if isinstance(kind, str) else None
-        if fixed is not None:
-            return fixed
+        if isinstance(kind, str) and kind in PARTS:
+            return _of_part(kind, value)
         return sum(of_text(key) + of_value(item) for key, item in value.items())
     return 0 if value is None else 1
+
+
+def _of_part(kind: str, part: Mapping[str, Any]) -> int:
+    return PARTS[kind] + sum(of_value(item) for name, item in part.items() if name not in _PAYLOADS)
 
 
 def of_messages(messages: Any) -> int:
@@ -69,7 +79,7 @@ def _of_message(message: Any) -> int:
         return of_value(message)
     kind = message.get("type")
     if isinstance(kind, str) and kind in PARTS:
-        return PARTS[kind]
+        return _of_part(kind, message)
     return sum(of_value(item) for item in message.values())
 
 

@@ -92,7 +92,7 @@ def test_a_reservation_of_exactly_what_is_shown_as_left_is_granted(
     assert left == 840
     over = chat_once(site, who, kit.ask(supplied, max_tokens=left - prompt + 1))
     assert over.error["quota"]["left"] == left
-    exact = chat_once(site, who, kit.ask(supplied, max_tokens=left - prompt))
+    exact = chat_once(site, who, kit.ask(supplied, max_tokens=left - prompt, stream=True))
     assert exact.status == 200
     assert exact.header("x-quota-remaining") == "0"
 

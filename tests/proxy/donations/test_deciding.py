@@ -173,6 +173,11 @@ def test_a_plan_that_runs_out_makes_room_for_what_a_donor_has_earned(supplied: S
 def test_a_key_its_provider_refuses_is_dead_until_a_probe_passes(supplied: Supply) -> None:
     row = approved(supplied)
     disable(row, RestReason.BILLING)
+    sweep()
+    row.refresh_from_db()
+    assert fate(row) == ("approved", True), "it rests, and may have slipped"
+    assert plan(row.donor) == "supporter"
+    rests.postpone(Rest.objects.get(key=row.provider_key), clock.now())
     for _ in range(2):
         sweep()
     row.refresh_from_db()
@@ -238,6 +243,8 @@ def test_once_a_day_it_is_looked_which_models_a_key_opens(
     assert in_pool(row).models == {"only"}  # type: ignore[union-attr]  # as above
     up.on(error(401), key=secret)
     old.update(probed_at=clock.now() - timedelta(days=2))
+    sweep()
+    rests.postpone(Rest.objects.get(key=row.provider_key), clock.now())
     sweep()
     assert fate(row) == ("dead", True)
 

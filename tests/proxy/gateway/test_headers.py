@@ -219,9 +219,11 @@ def test_limits_shown_in_headers_are_ours(site: Site, up: FaultServer) -> None:
     first, second = (chat_once(site, who, kit.ask(supplied)) for _ in range(2))
 
     assert first.header("x-quota-bucket") == "text.base"
-    reserved = who.closed(2)[0].estimate
-    assert first.header("x-quota-remaining") == str(2_000 - reserved)
-    assert second.header("x-quota-remaining") == str(2_000 - 10 - reserved)
+    assert first.header("x-quota-remaining") == str(2_000 - 10)
+    assert second.header("x-quota-remaining") == str(2_000 - 20)
+    up.script(error(400))
+    refused = chat_once(site, who, kit.ask(supplied))
+    assert refused.header("x-quota-remaining") == str(2_000 - 20), "nothing is held for it any more"
     assert first.header("x-ratelimit-limit-tokens") == "2000"
     assert first.header("x-ratelimit-remaining-tokens") == first.header("x-quota-remaining")
     assert first.header("x-ratelimit-limit-requests") == "7"

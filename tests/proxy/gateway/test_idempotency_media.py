@@ -25,7 +25,7 @@ from tests.proxy.gateway.world import (
     request,
 )
 from tests.rawclient import JSON_TYPE, Raw, Reply, once
-from tests.upstream import FaultServer, Gate, json_reply
+from tests.upstream import FaultServer, Gate, error, json_reply
 from tests.upstream import Reply as Answer
 
 
@@ -151,6 +151,47 @@ def test_every_row_that_costs_is_begun_once(site: Site, up: FaultServer, unlimit
         ObjectKind.UPLOAD,
     }  # fmt: skip
     assert Entry.objects.filter(account=unlimited.account).count() == len(list(spending()))
+
+
+@pytest.mark.parametrize(
+    ("answer", "made", "status"),
+    [
+        (Answer().cut(head=0), 1, 502),
+        (error(504), 1, 502),
+        (json_reply(b"{"), 1, 502),
+        (error(503), 2, 200),
+        (error(429), 2, 200),
+    ],
+    ids=["cut", "a gateway's timeout", "garbled", "overloaded", "limited"],
+)
+def test_an_image_that_may_have_been_made_is_not_made_again(
+    site: Site, up: FaultServer, alice: Person, answer: Answer, made: int, status: int
+) -> None:
+    """Neither with another key nor for the same request once more; what was refused is."""
+    with alone():
+        supplied, again = kit.supply(up, keys=2, modality=Modality.IMAGE), marked()
+        up.default = json_reply({"created": 1, "data": [{"b64_json": "aGk="}]})
+        up.script(answer)
+        body = json.dumps({"model": supplied.model, "prompt": "A cat"}).encode()
+        asked, path = [*alice.auth.items(), JSON_TYPE, again], "/v1/images/generations"
+
+        first = once(site, "POST", path, asked, body)
+        assert (first.status, up.count()) == (status, made)
+        second = kit.eventually(lambda: ended(once(site, "POST", path, asked, body)))
+
+    if status == 200:
+        same(first, second)
+    else:
+        refused(second, "idempotency_unknown")
+        assert second.error["request_id"] == first.header("x-request-id")
+        assert alice.closed()[0].state == "released"
+    assert up.count() == made
+
+
+def ended(reply: Reply) -> Reply | None:
+    """A second answer, once it does not say any more that the first call runs."""
+    runs = reply.status == 409 and reply.error["code"] == "idempotency_running"
+    return None if runs else reply
 
 
 def entry_kind(route: Route) -> bool:

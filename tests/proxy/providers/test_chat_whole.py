@@ -91,6 +91,7 @@ def test_an_error_that_is_null_is_none() -> None:
         (usage(5, 2), Usage(5, 2, 0)),
         (usage(0, 0), Usage(0, 0, 0)),
         ({"prompt_tokens": 5}, Usage(5, 0, 0)),
+        ({"prompt_tokens": 5, "total_tokens": 7}, Usage(5, 2, 0)),
         (usage(5, 2, prompt_tokens_details={"cached_tokens": 3}), Usage(5, 2, 3)),
         (usage(5, 2, prompt_tokens_details={"cached_tokens": -3}), Usage(5, 2, 0)),
         (usage(5, 2, prompt_tokens_details={"cached_tokens": "3"}), Usage(5, 2, 0)),
@@ -107,6 +108,7 @@ def test_usage_as_the_provider_states_it(value: Any, counted: Usage) -> None:
     [
         None, {}, [], "5", 5, usage(-1, 2), usage(5, -2), usage(5.0, 2), usage(5, 2.5),
         usage("5", 2), usage(True, 2), usage(None, 2), usage(5, None), {"completion_tokens": 5},
+        {"prompt_tokens": 5, "total_tokens": 4},
         usage(2**63, 1), usage(5, 2**64 - 1), usage(10**12 + 1, 1),
     ],
 )  # fmt: skip

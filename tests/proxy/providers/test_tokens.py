@@ -62,6 +62,15 @@ def test_images_sounds_and_files_are_priced_by_kind_never_by_bytes() -> None:
     assert priced(10, "image_url") > 1000
 
 
+@pytest.mark.parametrize("said", ["content", "text", "description"])
+def test_a_text_beside_a_picture_is_none_of_the_picture(said: str) -> None:
+    """Else a prompt of any length would cost one picture for whoever writes so."""
+    part = {"type": "image_url", "image_url": {"url": "data:" + "A" * 9_000}}
+    assert tokens.of_value({**part, said: "abc" * 500}) == tokens.of_value(part) + 500
+    both = tokens.of_messages([{**part, said: "abc" * 500}])
+    assert both == tokens.of_messages([part]) + 500
+
+
 def test_a_message_counts_its_strings_and_its_framing() -> None:
     assert tokens.of_messages([]) == 0
     assert tokens.of_messages([{"content": "abc"}]) == 5
