@@ -1,35 +1,40 @@
 """The audit log in the admin: read, searched by who, what, whom and when, taken as CSV."""
 
 import json
+from collections.abc import Collection
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html
 
-from accounts.audit import Verb
+from accounts.audit import Verb, name_people
 from accounts.leafcsv import Sheeted
-from accounts.models import AuditEvent
+from accounts.models import Account, AuditEvent
 from accounts.sieves import Choose, DaySieve, Sieve
 from accounts.staff import ReadOnlyAdmin
 
 Rows = QuerySet[Any]
+_PEOPLE = 100  # whose names begin with what was typed
 
 
 class ByActor(Sieve):
     title, parameter_name, hint = "Who", "who", "the whole name"
 
     def sift(self, rows: Rows, text: str) -> Rows:
-        return rows.filter(actor_name=text)
+        who = Account.objects.filter(username=text).values_list("pk", flat=True).first()
+        return rows.filter(actor=who) if who else rows.none()
 
 
 class ByTarget(Sieve):
     title, parameter_name, hint, served = "To whom or what", "target", "begins with", False
 
     def sift(self, rows: Rows, text: str) -> Rows:
-        return rows.filter(target_text__istartswith=text)
+        people = Account.objects.filter(username__istartswith=text).values_list("pk", flat=True)
+        them = Q(target_kind=Account._meta.label_lower, target_id__in=map(str, people[:_PEOPLE]))
+        return rows.filter(Q(target_text__istartswith=text) | them)
 
 
 class ByVerb(Choose):
@@ -72,6 +77,14 @@ class AuditEventAdmin(Sheeted, ReadOnlyAdmin):
     csv_columns = ("at", "actor_name", "verb", "target_kind", "target_id", "target_text", "reason",
                    "facts_text", "address")  # fmt: skip
     csv_verb = Verb.AUDIT_EXPORT
+
+    def dress(self, rows: Collection[AuditEvent]) -> None:
+        name_people(rows)
+
+    def get_object(self, *args: Any, **kwargs: Any) -> AuditEvent | None:
+        event: AuditEvent | None = super().get_object(*args, **kwargs)
+        self.dress([event] if event else [])
+        return event
 
     @admin.display(description="Who")
     def who(self, event: AuditEvent) -> str:

@@ -2,10 +2,11 @@
 
 `record` is the only way in, and there is none out: an event is neither changed nor deleted, which
 a trigger holds on both databases. Written in the transaction of the act itself, so that neither is
-there without the other. Facts are plain values and never a secret.
+there without the other. Facts are plain values and never a secret. People are kept by their number
+alone and named when it is read, so that a deleted account's name is gone from here too.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import date
@@ -19,6 +20,7 @@ from accounts.models import Account, AuditEvent
 
 LONGEST_REASON, _LONGEST_TEXT = 500, 200
 _MOST_ITEMS = 100
+_PERSON = Account._meta.label_lower
 SECRET = ("password", "secret", "sealed", "digest", "fingerprint", "token", "cookie")
 """What the names of fields that nobody reads back have in them."""
 _asking: ContextVar[str] = ContextVar("address of whoever acts", default="")
@@ -108,7 +110,6 @@ def record(
     kind, number, text = _named(target)
     event: AuditEvent = AuditEvent.objects.create(
         actor=known,
-        actor_name=known.get_username() if known else "",
         verb=Verb(verb),
         target_kind=kind,
         target_id=number,
@@ -131,7 +132,20 @@ def _refused(name: str) -> bool:
     return False
 
 
+def name_people(events: Collection[AuditEvent]) -> None:
+    """Set who has acted, and on whom, by the names they have now."""
+    on = {int(event.target_id) for event in events if event.target_kind == _PERSON}
+    wanted = on | {event.actor_id for event in events if event.actor_id}
+    names = dict(Account.objects.filter(pk__in=wanted).values_list("pk", "username"))
+    for event in events:
+        event.actor_name = names.get(event.actor_id or 0, "")
+        if event.target_kind == _PERSON:
+            event.target_text = names.get(int(event.target_id), "")
+
+
 def _named(target: Any) -> tuple[str, str, str]:
+    if isinstance(target, Account):
+        return _PERSON, str(target.pk), ""
     if isinstance(target, Model):
         return target._meta.label_lower, str(target.pk or ""), _cut(str(target), _LONGEST_TEXT)
     return "", "", _cut(str(target or ""), _LONGEST_TEXT)

@@ -8,7 +8,7 @@
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from time import monotonic
 from types import SimpleNamespace
@@ -68,6 +68,7 @@ def walk(cl: "LeafList", most: int, size: int = 1000) -> Iterator[Leaf]:
     before, left = None, most
     while left > 0:
         leaf = look(cl.queryset, cl.base, min(size, left), before=before)
+        cl.model_admin.dress(leaf.rows)
         yield leaf
         before, left = leaf.more, left - len(leaf.rows)
         if before is None:
@@ -130,6 +131,7 @@ class LeafList(ChangeList):  # type: ignore[misc]  # unfold has no types
         self.base = self._served(request)
         leaf = look(self.queryset, self.base, self.list_per_page, before=before, after=after)
         self.leaf, self.result_list = leaf, leaf.rows
+        self.model_admin.dress(leaf.rows)
         self.result_count = self.full_result_count = len(leaf.rows)
         self.show_full_result_count, self.show_admin_actions = False, True
         self.can_show_all = self.multi_page = False
@@ -238,6 +240,9 @@ class Leafing:
     list_filter_submit = True
     list_before_template = "admin/leaf_head.html"
     patience: float = PATIENCE
+
+    def dress(self, rows: Collection[Any]) -> None:
+        """Set what the columns show beside the rows' own fields, for a whole leaf at once."""
 
     def lookup_allowed(self, lookup: str, value: str, request: Any = None) -> bool:
         page: Any = self

@@ -56,6 +56,7 @@ class Account(AbstractUser):
         max_length=10, blank=True, default="", db_default="", editable=False
     )
     theme = models.CharField(max_length=10, blank=True, default="", db_default="", editable=False)
+    donation_notices = models.BooleanField(default=True, db_default=True, editable=False)
     terms_accepted_at = models.DateTimeField(null=True, blank=True, editable=False)
     deleted_at = models.DateTimeField(null=True, blank=True, editable=False)
 
@@ -104,12 +105,14 @@ class Ban(models.Model):
 class AuditEvent(models.Model):
     """One act of an admin. A trigger refuses to change or delete it (`accounts/triggers.py`)."""
 
+    actor_name = ""
+    """Of whom an event names it keeps the number; `audit.name_people` says who they are by now."""
+
     at = models.DateTimeField(default=clock.now)
     # Nothing may be written here again, so that no account's end can reach into it.
     actor = models.ForeignKey(
         Account, models.DO_NOTHING, null=True, blank=True, related_name="+", db_constraint=False
     )
-    actor_name = models.CharField(max_length=150, blank=True, default="")
     verb = models.CharField(max_length=40)
     target_kind = models.CharField(max_length=60, blank=True, default="")
     target_id = models.CharField(max_length=40, blank=True, default="")
@@ -123,7 +126,6 @@ class AuditEvent(models.Model):
         indexes = [
             models.Index(fields=["at"], name="audit_at"),
             models.Index(fields=["target_kind", "target_id"], name="audit_target"),
-            models.Index(fields=["actor_name"], name="audit_actor"),
         ]
 
     def __str__(self) -> str:

@@ -193,13 +193,17 @@ class AddPasskey(Shown, AddWebAuthnView):  # type: ignore[misc]  # as above
         return {**shown, "passkeys": works, "js_data": {"creation_options": options}}
 
 
+_PREFERRED = ("language", "theme", "donation_notices")
+
+
 @require_POST
 def prefer(request: HttpRequest) -> HttpResponse:
-    """`POST /preferences/`: language and theme, of an account or of this browser alone."""
+    """`POST /preferences/`: language and theme, of an account or of this browser alone; and
+    `donation_notices=on` or `off` of an account."""
     then = request.POST.get("next", "")
     answer = redirect(then if get_adapter().is_safe_url(then) else "/")
     person = request.user if isinstance(request.user, Account) else None
-    said = {name: request.POST.get(name, "") for name in ("language", "theme")}
+    said = {name: request.POST.get(name, "") for name in _PREFERRED}
     preferences.prefer(person, answer, **said)
     return answer
 

@@ -277,7 +277,7 @@ def acts(accounts: list[int], now: datetime) -> None:
     from promos.models import Promo, PromoCode, Redemption
 
     copy(AuditEvent, (
-        {"at": now, "actor_name": "root", "verb": "account.grant", "target_text": f"user-{account}",
+        {"at": now, "verb": "account.grant",
          "target_kind": "accounts.account", "target_id": str(account), "reason": "why"}
         for account in accounts
     ))  # fmt: skip

@@ -6,7 +6,7 @@ an operator chose himself is only as hard to guess as guessing is slow.
 """
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 
@@ -26,6 +26,7 @@ from bsod.lib import clock
 from bsod.lib.counters import STORE_AWAY
 from promos.rules import Why
 from promos.service import Redeemed, Refused, redeem
+from proxy.errors import ApiError, Code
 
 if TYPE_CHECKING:
     from django.utils.functional import _StrPromise as Lazy
@@ -47,50 +48,44 @@ RATES = ((account_of, "10/m"), ("ip", "30/m"))
 class Answer:
     """What a try has come to, for a page and for a program alike."""
 
-    status: int
     text: "Lazy | str"
-    code: str = ""
-    """Empty: it was redeemed."""
-    wait: int = 0
+    code: Code | None = None
+    """None: it was redeemed."""
+    wait: int | None = None
     more: dict[str, Any] = field(default_factory=dict)
 
-    def body(self) -> dict[str, Any]:
-        if not self.code:
-            return self.more
-        kind = "permission_error" if self.status in (401, 403) else "invalid_request_error"
-        kind = {429: "rate_limit_error", 503: "server_error"}.get(self.status, kind)
-        told = {"message": str(self.text), "type": kind, "param": None, "code": self.code}
-        return {"error": told | self.more}
+    def as_json(self) -> JsonResponse:
+        if self.code is None:
+            return JsonResponse(self.more)
+        said = ApiError(self.code, str(self.text), retry_after=self.wait, extra=self.more)
+        return JsonResponse(said.body(), status=said.status, headers=said.headers())
 
 
 REFUSALS = {
-    Why.BANNED: Answer(403, _("This account is banned: it can redeem nothing."), "account_banned"),
+    Why.BANNED: Answer(_("This account is banned: it can redeem nothing."), Code.ACCOUNT_BANNED),
     Why.INVALID: Answer(
-        410,
         _(
             "This code cannot be redeemed: it is mistyped, used up or not valid now. Compare it "
             "letter by letter, or ask whoever gave it to you."
         ),
-        "promo_invalid",
+        Code.PROMO_INVALID,
     ),
     Why.ALREADY: Answer(
-        409,
         _(
             "You have redeemed this offer already; what it gave is in your balance. Nothing was "
             "added."
         ),
-        "promo_redeemed",
+        Code.PROMO_REDEEMED,
     ),
     Why.NOT_NEW: Answer(
-        409,
         _("This code is for new accounts that have used nothing yet. Ask for another one."),
-        "promo_new_users_only",
+        Code.PROMO_NEW_USERS_ONLY,
     ),
 }
-_SIGN_IN = Answer(401, _("Sign in first, then redeem the code."), "sign_in_required")
-_UNREADABLE = Answer(400, _("Send the code as the field 'code', a text."), "invalid_value")
-_TOO_OFTEN = Answer(429, _("Too many tries. Next one in 60 s."), "rate_limit_exceeded", 60)
-_AWAY = Answer(503, _("Codes cannot be redeemed just now; try again."), "quota_unavailable", 10)
+_SIGN_IN = Answer(_("Sign in first, then redeem the code."), Code.NOT_SIGNED_IN)
+_UNREADABLE = Answer(_("Send the code as the field 'code', a text."), Code.INVALID_VALUE)
+_TOO_OFTEN = Answer(_("Too many tries. Next one in 60 s."), Code.RATE_LIMIT_EXCEEDED, 60)
+_AWAY = Answer(_("Codes cannot be redeemed just now; try again."), Code.QUOTA_UNAVAILABLE, 10)
 
 
 class RedeemCode(View):
@@ -101,10 +96,10 @@ class RedeemCode(View):
     def post(self, request: HttpRequest) -> HttpResponseBase:
         if not request.user.is_authenticated:
             if _wants_json(request):
-                return _as_json(_SIGN_IN)
+                return _SIGN_IN.as_json()
             return redirect_to_login(next_place(request))
         answer = _try(request)
-        return _as_json(answer) if _wants_json(request) else _as_page(request, answer)
+        return answer.as_json() if _wants_json(request) else _as_page(request, answer)
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         response = super().dispatch(request, *args, **kwargs)
@@ -162,14 +157,14 @@ def _given(done: Redeemed) -> Answer:
         "granted": {str(bucket): amount for bucket, amount in done.granted},
         "expires_at": _moment(until),
     }
-    return Answer(200, text, more=body)
+    return Answer(text, more=body)
 
 
 def _refusal(refused: Refused) -> Answer:
     answer = REFUSALS[refused.why]
     if refused.why is not Why.BANNED:
         return answer
-    return Answer(answer.status, answer.text, answer.code, more={"ban": _ban(refused.ban)})
+    return replace(answer, more={"ban": _ban(refused.ban)})
 
 
 def _ban(ban: Ban | None) -> dict[str, Any] | None:
@@ -189,11 +184,6 @@ def _wants_json(request: HttpRequest) -> bool:
     """As Accept says; where it says nothing, as the request itself is written."""
     usual = [_JSON, _HTML] if request.content_type == _JSON else [_HTML, _JSON]
     return request.get_preferred_type(usual) == _JSON
-
-
-def _as_json(answer: Answer) -> HttpResponseBase:
-    headers = {"Retry-After": str(answer.wait)} if answer.wait else {}
-    return JsonResponse(answer.body(), status=answer.status, headers=headers)
 
 
 def _as_page(request: HttpRequest, answer: Answer) -> HttpResponseBase:

@@ -20,6 +20,7 @@ class Code(StrEnum):
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     INVALID_API_KEY = "invalid_api_key"
+    NOT_SIGNED_IN = "not_signed_in"
     ACCOUNT_BANNED = "account_banned"
     PERMISSION_DENIED = "permission_denied"
     NETWORK_NOT_ALLOWED = "network_not_allowed"
@@ -48,6 +49,9 @@ class Code(StrEnum):
     UPSTREAM_TOO_LARGE = "upstream_too_large"
     UPSTREAM_TRUNCATED = "upstream_truncated"
     UPSTREAM_TIMEOUT = "upstream_timeout"
+    PROMO_INVALID = "promo_invalid"
+    PROMO_REDEEMED = "promo_redeemed"
+    PROMO_NEW_USERS_ONLY = "promo_new_users_only"
     QUOTA_UNAVAILABLE = "quota_unavailable"
     SHUTTING_DOWN = "shutting_down"
     INTERNAL_ERROR = "internal_error"
@@ -71,6 +75,7 @@ ERRORS: dict[Code, Kind] = {
     Code.NOT_FOUND: Kind(404, _REQUEST, "There is no such route or object."),
     Code.METHOD_NOT_ALLOWED: Kind(405, _REQUEST, "The route exists for other methods."),
     Code.INVALID_API_KEY: Kind(401, "authentication_error", "No key, or not a valid one."),
+    Code.NOT_SIGNED_IN: Kind(401, "authentication_error", "The page is for who has signed in."),
     Code.ACCOUNT_BANNED: Kind(403, _PERMISSION, "The account is banned; see `ban`."),
     Code.PERMISSION_DENIED: Kind(403, _PERMISSION, "The key lacks a permission."),
     Code.NETWORK_NOT_ALLOWED: Kind(403, _PERMISSION, "The key is not for this network."),
@@ -113,6 +118,9 @@ ERRORS: dict[Code, Kind] = {
     Code.UPSTREAM_TOO_LARGE: Kind(502, _UPSTREAM, "The provider's reply was too large."),
     Code.UPSTREAM_TRUNCATED: Kind(502, _UPSTREAM, "The provider's reply broke off."),
     Code.UPSTREAM_TIMEOUT: Kind(504, _UPSTREAM, "The provider did not answer in time."),
+    Code.PROMO_INVALID: Kind(410, _REQUEST, "The promo code cannot be redeemed, or never could."),
+    Code.PROMO_REDEEMED: Kind(409, _REQUEST, "The account has redeemed this offer already."),
+    Code.PROMO_NEW_USERS_ONLY: Kind(409, _REQUEST, "The promo code is for new accounts."),
     Code.QUOTA_UNAVAILABLE: Kind(503, _SERVER, "The ledger could not be asked; try again."),
     Code.SHUTTING_DOWN: Kind(503, _SERVER, "This server is being restarted; try again."),
     Code.INTERNAL_ERROR: Kind(500, _SERVER, "We broke something; nothing was charged."),

@@ -22,7 +22,7 @@ from bsod.lib.groupcommit import exclusive
 from bsod.lib.terms import Blame, RestReason
 from bsod.lib.vault import VaultError
 from proxy import probe, rests
-from proxy.listings import describe, packed, unpacked
+from proxy.listings import FIELDS, describe, packed, unpacked
 from proxy.matching import MODEL
 from proxy.models import Model, Offer, Provider, ProviderKey, Rest
 from proxy.pool import bump, bump_rests, vault
@@ -257,19 +257,18 @@ def describe_models(names: Collection[str]) -> bool:
     for offer in living.order_by("id"):
         said = unpacked(offer.upstream_id, offer.listed)
         offers.setdefault(offer.model_id, []).append((offer.provider.kind, said))
-    changed = False
-    for row in Model.objects.filter(pk__in=offers):
+    news = []
+    # Locked, so that no admin fixes anything meanwhile.
+    for row in Model.objects.select_for_update().filter(pk__in=offers).order_by("pk"):
         told = describe(row.name, offers[row.pk])
-        news = {
-            field: value
-            for field, value in told.items()
-            if field not in row.fixed and getattr(row, field) != value
-        }
-        if news:
-            # Only where no admin has fixed anything meanwhile.
-            Model.objects.filter(pk=row.pk, fixed=row.fixed).update(**news)
-            changed = True
-    return changed
+        values = {name: getattr(row, name) if name in row.fixed else told[name] for name in FIELDS}
+        if any(getattr(row, name) != value for name, value in values.items()):
+            news.append(Model(name=row.name, **values))
+    # One statement for many: none of them is new, and nothing else of their rows is touched.
+    Model.objects.bulk_create(
+        news, update_conflicts=True, unique_fields=["name"], update_fields=FIELDS
+    )
+    return bool(news)
 
 
 def fix(models: Iterable[int], values: Mapping[str, Any]) -> None:

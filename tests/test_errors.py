@@ -25,7 +25,9 @@ def test_every_code_has_a_status_a_type_and_a_meaning() -> None:
 def test_every_code_is_used_somewhere() -> None:
     """A code nobody answers with would be a lie in the docs."""
     used = set()
-    for path in [*(ROOT / "proxy").rglob("*.py"), *(ROOT / "bsod").rglob("*.py")]:
+    for path in [
+        file for app in ("proxy", "promos", "bsod") for file in (ROOT / app).rglob("*.py")
+    ]:
         if path.name == "errors.py":
             continue
         for node in ast.walk(ast.parse(path.read_text())):
@@ -54,6 +56,8 @@ def test_statuses_are_those_the_official_clients_sort_by() -> None:
     assert {str(code): kind.status for code, kind in ERRORS.items()} == {
         "invalid_request": 400, "invalid_host": 400, "invalid_json": 400, "invalid_value": 400,
         "not_found": 404, "method_not_allowed": 405, "invalid_api_key": 401,
+        "not_signed_in": 401, "promo_invalid": 410, "promo_redeemed": 409,
+        "promo_new_users_only": 409,
         "account_banned": 403, "permission_denied": 403, "network_not_allowed": 403,
         "request_timeout": 408, "request_too_large": 413, "unsupported_media_type": 415,
         "model_not_found": 404,

@@ -1,7 +1,10 @@
-"""Language and theme: kept in the account, and in a cookie for the pages to read.
+"""Language and theme: kept in the account, and in a cookie for the pages to read. And whether it
+is written to about the keys it has donated.
 
 A guest has the cookies alone; signing in brings the account's own choice to this browser.
 """
+
+from typing import Any
 
 from django.conf import settings
 from django.http import HttpResponseBase
@@ -9,19 +12,26 @@ from django.http import HttpResponseBase
 from accounts.models import Account
 
 THEME_COOKIE = "theme"
+_SWITCH = {"on": True, "off": False}
 THEMES = ("system", "light", "dark")
 _YEAR = 365 * 86_400
 
 
 def prefer(
-    account: Account | None, response: HttpResponseBase, language: str = "", theme: str = ""
+    account: Account | None,
+    response: HttpResponseBase,
+    language: str = "",
+    theme: str = "",
+    donation_notices: str = "",
 ) -> None:
     """Keep what is said; what is empty or unknown stays as it was."""
-    said = {}
+    said: dict[str, Any] = {}
     if language in dict(settings.LANGUAGES):
         said["language"] = language
     if theme in THEMES:
         said["theme"] = theme
+    if donation_notices in _SWITCH:
+        said["donation_notices"] = _SWITCH[donation_notices]
     if account is not None and said:
         Account.objects.filter(pk=account.pk).update(**said)
     _remember(response, said.get("language", ""), said.get("theme", ""))

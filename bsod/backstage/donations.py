@@ -141,9 +141,8 @@ class DonationAdmin(PoolAdmin):
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
         row = self.get_object(request, unquote(object_id))
-        may = row is not None and self.has_moderate_permission(request)
-        known = self.get_actions(request) if may else {}
-        fit = [(name, known[name][2]) for name in fitting(row) if name in known]
+        known = self.get_actions(request) if self.has_moderate_permission(request) else {}
+        fit = [(name, known[name][2]) for name in (fitting(row) if row else ()) if name in known]
         return super().change_view(
             request, object_id, form_url, {"buttons": fit, **(extra_context or {})}
         )

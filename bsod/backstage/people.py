@@ -5,7 +5,7 @@ show is read for the rows of one leaf at once. Nothing of an account is changed 
 name and, by a superuser, its rights; everything else is an act (`acts.py`).
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -24,10 +24,11 @@ from unfold.decorators import display
 from unfold.forms import ActionForm, AdminPasswordChangeForm, UserCreationForm
 
 from accounts.backend import find
+from accounts.flows.close_account import LastAdmin, may_close
 from accounts.flows.powers import out_of_reach
 from accounts.keys.models import ApiKey
 from accounts.keys.tokens import public_id_of
-from accounts.leafing import Leafing, LeafList
+from accounts.leafing import Leafing
 from accounts.models import Account, Ban, Plan
 from accounts.sieves import Choose
 from accounts.staff import StaffAdmin
@@ -40,6 +41,7 @@ from quotas.models import UsageDay
 LEAST = 3  # characters of a name's beginning
 MOST = 1000  # names that begin so, the first of the alphabet
 _POWERS = ("is_active", "groups", "user_permissions")
+_WRITTEN = ("username", "is_active")
 _SHOWN = ("email", "plan", "plan_started_at", "plan_expires_at", "is_staff", "is_superuser",
           "last_login", "date_joined")  # fmt: skip
 _LOOKS = {"banned": "danger", "deleted": "info", "off": "warning"}
@@ -76,12 +78,6 @@ def begins(field: str, text: str) -> Q:
 
 
 # ---- the list
-
-
-class People(LeafList):
-    def get_results(self, request: HttpRequest) -> None:
-        super().get_results(request)
-        dress(self.result_list, clock.now())
 
 
 def dress(rows: Iterable[Any], now: datetime) -> None:
@@ -180,8 +176,8 @@ class AccountAdmin(Leafing, UserAdmin, StaffAdmin):  # type: ignore[misc,type-ar
     filter_horizontal = ("groups", "user_permissions")
     change_form_outer_before_template = "admin/people/person.html"
 
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[LeafList]:
-        return People
+    def dress(self, rows: Collection[Account]) -> None:
+        dress(rows, clock.now())
 
     def get_search_results(
         self, request: HttpRequest, queryset: "QuerySet[Account]", search_term: str
@@ -203,6 +199,18 @@ class AccountAdmin(Leafing, UserAdmin, StaffAdmin):  # type: ignore[misc,type-ar
         if obj and (obj.deleted_at or (out_of_reach(person, obj) and not mine)):
             return False
         return super().has_change_permission(request, obj)
+
+    def save_model(self, request: HttpRequest, obj: Account, form: Any, change: bool) -> None:
+        if not change:
+            return super().save_model(request, obj, form, change)
+        if not obj.is_active:
+            try:
+                may_close(obj)
+            except LastAdmin:
+                raise PermissionDenied from None
+        # The rest of the row is others' to write: a plan may rise meanwhile.
+        obj.save(update_fields=[name for name in form.changed_data if name in _WRITTEN])
+        return None
 
     def has_delete_permission(self, request: HttpRequest, obj: Account | None = None) -> bool:
         # The ledger points at accounts: the act `delete` empties the row and keeps it.

@@ -12,6 +12,7 @@ from typing import Any
 from django.urls import reverse
 from django.utils.html import format_html
 
+from accounts.audit import name_people
 from accounts.browsers import browser_of
 from accounts.flows.find_ban import find_ban
 from accounts.flows.sign_out import sessions_of
@@ -130,10 +131,9 @@ def _sessions(account: Account, now: datetime) -> Panel:
 def _events(account: Account, now: datetime) -> Panel:
     kind = account._meta.label_lower
     rows = AuditEvent.objects.filter(target_kind=kind, target_id=str(account.pk))
-    cells = [
-        [_when(row.at), row.actor_name or "–", row.verb, row.reason]
-        for row in rows.order_by("-at")[:MOST]
-    ]
+    events = list(rows.order_by("-at")[:MOST])
+    name_people(events)
+    cells = [[_when(row.at), row.actor_name or "–", row.verb, row.reason] for row in events]
     return Panel(
         "What admins did",
         {"headers": ["At", "Who", "What", "Reason"], "rows": cells},

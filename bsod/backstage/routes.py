@@ -12,12 +12,12 @@ and doing an act as a whole or not at all.
 `ban_them(request, asked)` gives what JSON shall say; its `message` is what a person reads.
 """
 
-import json
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
 from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
 from django.db import transaction
@@ -111,8 +111,8 @@ def _read(request: HttpRequest) -> Asked:
         form.pop("csrfmiddlewaretoken", None)
         return {name: values if len(values) > 1 else values[0] for name, values in form.items()}
     try:
-        body = json.loads(request.body)
-    except (ValueError, RecursionError):
+        body = orjson.loads(request.body)
+    except orjson.JSONDecodeError:
         raise Refused("The body is no JSON.") from None
     if not isinstance(body, dict):
         raise Refused("The body must be a JSON object.")
@@ -161,7 +161,8 @@ def several(asked: Asked, *names: str, most: int = 1000) -> list[str]:
         value = asked.get(name)
         many = value if isinstance(value, list) else [] if value in (None, "") else [value]
         for one in many:
-            if isinstance(one, bool) or not isinstance(one, str | int):
+            good = isinstance(one, str | int) and not isinstance(one, bool)
+            if not good or not _writable(str(one)):
                 raise Refused(f"{name} must be an id or a list of them.", param=name)
             found.append(str(one))
     if not found or len(found) > most:

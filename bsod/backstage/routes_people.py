@@ -41,12 +41,9 @@ def _unlock(request: HttpRequest, asked: routes.Asked) -> Mapping[str, Any]:
 
 
 def _of_bans(ids: Collection[str]) -> list[int]:
-    rows = dict(
-        Ban.objects.filter(pk__in=[one for one in ids if one.isdecimal()]).values_list(
-            "pk", "account"
-        )
-    )
-    unknown = [one for one in ids if not one.isdecimal() or int(one) not in rows]
+    numbers = {one: int(one) for one in ids if _is_id(one) and one[0] != "#"}
+    rows = dict(Ban.objects.filter(pk__in=numbers.values()).values_list("pk", "account"))
+    unknown = [one for one in ids if numbers.get(one) not in rows]
     if unknown:
         raise Refused(f"There is no ban {unknown[0][:60]}.", param="ban", status=404)
     return list(dict.fromkeys(rows.values()))
@@ -60,7 +57,8 @@ def _act(
     wrong = [field for field, value in said.items() if isinstance(value, bool | list | dict)]
     if wrong:
         raise Refused(f"{wrong[0]} must be a text or a number.", param=wrong[0])
-    form = act.form(said)
+    # As a page's boxes have it: a form's fields read texts.
+    form = act.form({field: None if value is None else str(value) for field, value in said.items()})
     if not form.is_valid():
         field, texts = next(iter(form.errors.items()))
         raise Refused(f"{field}: {' '.join(map(str, texts))}", param=field)

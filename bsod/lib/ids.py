@@ -16,13 +16,11 @@ os.register_at_fork(after_in_child=_drawn.clear)
 def ulid() -> str:
     """26 characters: 48 bits of milliseconds since 1970, then 80 random bits."""
     value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(_ten_bytes(), "big")
+    return _spelt(value)
+
+
+def _spelt(value: int) -> str:
     # Thirteen pairs of five-bit digits: half the steps of a digit-by-digit loop.
-    return "".join([_PAIRS[value >> shift & 0x3FF] for shift in range(120, -1, -10)])
-
-
-def first_of(moment: datetime) -> str:
-    """The least ULID that can have been made at a moment."""
-    value = int(moment.timestamp() * 1000) << 80
     return "".join([_PAIRS[value >> shift & 0x3FF] for shift in range(120, -1, -10)])
 
 
@@ -41,5 +39,4 @@ def _ten_bytes() -> bytes:
 
 def first(moment: datetime) -> str:
     """What sorts before every id made at this moment or later, and after all others."""
-    value = max(0, int(moment.timestamp() * 1000)) << 80
-    return "".join([_PAIRS[value >> shift & 0x3FF] for shift in range(120, -1, -10)])
+    return _spelt(max(0, int(moment.timestamp() * 1000)) << 80)

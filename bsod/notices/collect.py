@@ -66,7 +66,8 @@ def _donation(event: DonationEvent) -> None:
     if what is Happened.CHECKED:
         tell_admins(f"{name}:admins", Topic.WAITING, facts)
     # A donor who has withdrawn his key himself knows; an admin gives a reason for it.
-    if what in DONOR and (what is not Happened.WITHDRAWN or event.text):
+    wanted = what is not Happened.WITHDRAWN or event.text
+    if what in DONOR and wanted and donation.donor.donation_notices:
         tell(f"{name}:donor", DONOR[what], facts, donation.donor)
 
 

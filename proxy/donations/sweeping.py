@@ -1,8 +1,9 @@
 """What becomes of donated keys while nobody looks: the worker calls `sweep` at every turn.
 
-A key that its provider refuses is dead, and its donor's plan falls back; when a probe says that it
-works again it is approved again. One that is taken out of the pool, and one whose donor or provider
-is gone, has ended.
+A key that its provider refuses rests at once (SPEC §5). It is dead, and its donor's plan falls
+back, when a probe has been refused too: a provider's slip of a minute is no news. When a probe says
+that it works again it is approved again. One that is taken out of the pool, and one whose donor or
+provider is gone, has ended.
 """
 
 from datetime import datetime, timedelta
@@ -40,14 +41,15 @@ def sweep(now: datetime | None = None) -> int:
 
 def _changed(now: datetime) -> list[Donation]:
     """Those of which something may have to be done."""
-    refused = Exists(
-        Rest.objects.filter(key=OuterRef("provider_key"), model="", until=None, reason__in=DISABLED)
+    rest = Rest.objects.filter(
+        key=OuterRef("provider_key"), model="", until=None, reason__in=DISABLED
     )
+    refused, confirmed = Exists(rest), Exists(rest.filter(step__gt=0))
     gone = Q(donor__deleted_at__isnull=False) | Q(provider_key__deleted_at__isnull=False)
     expired = Q(state=State.APPROVED, donor__plan_expires_at__lte=now) & ~Q(
         donor__plan_id=SUPPORTER
     )
-    news = Q(refused, state=State.APPROVED) | Q(~refused, state=State.DEAD)
+    news = Q(confirmed, state=State.APPROVED) | Q(~refused, state=State.DEAD)
     pooled = Q(provider_key__isnull=False, provider__deleted_at__isnull=False)
     # Taken out, and added again by an admin.
     taken = Q(provider_key__isnull=False, provider_key__donor=None)
@@ -75,7 +77,8 @@ def _decide(row: Donation) -> None:
         end(row, State.DEAD, Happened.DEAD)
     else:
         rest = Rest.objects.filter(key=key, model="", until=None, reason__in=DISABLED).first()
-        _alive(row, _WHY[RestReason(rest.reason)] if rest else "")
+        confirmed = rest and (rest.step > 0 or row.state == State.DEAD)
+        _alive(row, _WHY[RestReason(rest.reason)] if rest and confirmed else "")
 
 
 def _alive(row: Donation, why: str) -> None:

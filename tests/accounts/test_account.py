@@ -27,11 +27,12 @@ def test_language_and_theme_are_kept_in_the_account_and_for_a_guest_here(
     bob = member("bob")
     visitor.sit(bob)
     answer = visitor.post(
-        "/preferences/", found_on="/account/", language="ru", theme="dark", next="/usage/"
-    )
+        "/preferences/", found_on="/account/", language="ru", theme="dark", next="/usage/",
+        donation_notices="off",
+    )  # fmt: skip
     assert answer.headers["Location"] == "/usage/"
     bob.refresh_from_db()
-    assert (bob.language, bob.theme) == ("ru", "dark")
+    assert (bob.language, bob.theme, bob.donation_notices) == ("ru", "dark", False)
     assert visitor.session.cookies["theme"] == "dark"
     assert 'lang="ru"' in visitor.get("/account/").text
     guest = Visitor(site)

@@ -115,7 +115,7 @@ def test_who_sends_no_code_is_told_what_to_send(alice: Person) -> None:
 
 def test_only_who_is_signed_in_redeems(alice: Person) -> None:
     text = code()
-    assert told(ask(visitor(), text)) == (401, "sign_in_required")
+    assert told(ask(visitor(), text)) == (401, "not_signed_in")
     page = visitor().post(PATH, {"code": text})
     assert page.status_code == 302
     assert page["Location"].startswith("/login/?next=")

@@ -47,7 +47,7 @@ def by_key() -> Mapping[int, Used]:
 
 
 def read(now: datetime) -> Mapping[int, Used]:
-    first = ids.first_of(now - WINDOW)
+    first = ids.first(now - WINDOW)
     newest = Entry.objects.filter(id__gte=first).order_by("-id").values_list("id", flat=True)
     edge = next(iter(newest[MOST : MOST + 1]), first)
     rows = Entry.objects.filter(id__gte=edge, kind=EntryKind.CALL, provider_key__isnull=False)

@@ -90,6 +90,8 @@ def test_what_waits_comes_first_and_no_page_shows_a_secret(
     assert "&lt;script&gt;alert(1)" in both
     assert NOTE not in both
     assert "submitted" in both
+    assert "Show all" not in page, "it shows them all"
+    assert browser.get(f"{LIST}0/change/").status_code == 302
     for hidden in (secret, waits.fingerprint, waits.sealed):
         assert hidden not in both
 
@@ -157,6 +159,13 @@ def test_a_donor_is_told_of_a_withdrawal_only_if_it_was_not_his_own(
     assert kept(theirs, guard) == [("donation.withdraw", "Asked by mail")]
 
 
+def test_a_donor_who_wants_to_hear_nothing_hears_nothing(browser: Client, up: FaultServer) -> None:
+    donation, _ = given(up)
+    Account.objects.filter(pk=donation.donor_id).update(donation_notices=False)
+    assert sent(browser, action="reject", donation=donation.pk, reason="No").status_code == 200
+    assert told(donation) == []
+
+
 def test_asking_again_shows_what_the_provider_says_now(browser: Client, up: FaultServer) -> None:
     donation, _ = given(up)
     up.default = error(401)
@@ -192,6 +201,14 @@ def test_the_route_says_what_it_does_not_understand(
     assert named in answer.json()["error"]["message"]
     donation.refresh_from_db()
     assert donation.state == State.PENDING
+
+
+def test_what_no_database_can_hold_is_a_bad_question(browser: Client, up: FaultServer) -> None:
+    donation, _ = given(up)
+    body = f'{{"action": "reject", "donation": {donation.pk}, "reason": "\\ud800"}}'
+    refused = browser.post("/admin/donations/", body, content_type="application/json")
+    assert refused.status_code == 400
+    assert browser.get(f"{LIST}?pk__in={'9' * 40}").status_code == 400
 
 
 def test_where_one_of_them_cannot_have_it_nothing_is_done_to_any(

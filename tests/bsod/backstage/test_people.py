@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from allauth.account.models import EmailAddress
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission
 from django.contrib.sessions.models import Session
 from django.db import connection
@@ -215,13 +216,22 @@ def test_signed_out_everywhere_leaves_no_session(root: Client) -> None:
 
 def test_deleted_leaves_a_row_without_a_name_and_dead_keys(root: Client) -> None:
     person = kit.person("frank")
-    name = person.account.username
+    place = f"{LIST}{person.account.pk}/change/"
+    name = kit.unique("francis")
+    fields = {"username": name, "is_active": "on"}
+    assert root.post(place, fields).status_code == 302
+    assert events(person.account, "change")[0].facts == {"also_changed": ["username"]}
     said = told(root, action="delete", user=name, reason="asked by mail")
     assert said.status_code == 200, said.content
     row = Account.objects.get(pk=person.account.pk)
     assert (row.username, row.email, row.is_active) == (f"deleted-{row.pk}", "", False)
     assert row.api_keys.get().revoked_at is not None
-    assert name not in str(vars(events(row, "account.close")[0]))
+    kept = [
+        *AuditEvent.objects.filter(target_id=row.pk),
+        *LogEntry.objects.filter(object_id=row.pk),
+    ]
+    assert name not in str([vars(one) for one in kept])
+    assert person.account.username not in str([vars(one) for one in kept])
     refused = told(root, action="grant", user=row.pk, bucket="image", amount=1, reason="x")
     assert refused.status_code == 409
     assert root.post(f"{LIST}{row.pk}/change/", {"username": "back"}).status_code == 403
@@ -315,6 +325,8 @@ def test_nobody_bans_deletes_or_dethrones_himself(root: Client) -> None:
         ({"action": "ban", "reason": "x", "users": []}, 400, "users"),
         ({"action": "ban", "reason": "x", "users": ["nobody-of-this-name"]}, 404, "users"),
         ({"action": "ban", "reason": "x", "users": [0]}, 404, "users"),
+        ({"action": "ban", "reason": "x", "users": ["\0"]}, 400, "users"),
+        ({"action": "ban", "reason": "x", "until": 5}, 400, "until"),
     ],
 )
 def test_what_makes_no_sense_is_refused_and_nothing_done(
@@ -327,6 +339,11 @@ def test_what_makes_no_sense_is_refused_and_nothing_done(
     assert (refused.status_code, refused.json()["error"]["param"]) == (status, param)
     assert values(alice.account) == before
     assert untouched(alice.account)
+
+
+@pytest.mark.parametrize("number", ["9" * 40, 10**19, "\u00b2", "#1", -1])
+def test_there_is_no_ban_of_a_number_no_database_has(root: Client, number: Any) -> None:
+    assert told(root, "/admin/ban-unlock/", ban=number, reason="x").status_code in (400, 404)
 
 
 def test_a_name_that_is_anothers_id_bans_neither(root: Client, alice: Person) -> None:
