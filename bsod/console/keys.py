@@ -33,6 +33,7 @@ from bsod.console.errors import limited, refuse, wants_json
 from bsod.console.forms import KeyForm, blank, fields_of, filled, spoken
 from bsod.console.home import near_its_cap
 from bsod.console.pages import owner, packed_page, sent, signed_in, turned
+from bsod.console.quota import LOOKS
 from bsod.lib import clock
 from promos.service import history
 
@@ -67,7 +68,11 @@ def access(request: HttpRequest) -> HttpResponse:
         "form": blank(),
         "near": near_its_cap(owner(request), clock.day_of(now)),
         "fresh": fresh,
-        "redeemed": history(owner(request), SHOWN),
+        "redeemed": [
+            (one.code.last4, bucket, LOOKS[bucket], amount)
+            for one in history(owner(request), SHOWN)
+            for bucket, amount in one.granted.items()
+        ],
         "curl": samples.quick_start(base, "gpt-5.4", fresh.text)[0][2] if fresh else "",
         "base": base,
         "now": now,

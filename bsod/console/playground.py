@@ -59,11 +59,7 @@ async def _guarded(request: ASGIRequest, act: Act) -> HttpResponseBase:
         _not_forged(request)
         person = await request.auser()
         if not person.is_authenticated or person.pk is None:
-            raise ApiError(
-                Code.INVALID_API_KEY,
-                "Sign in to use the playground.",
-                extra={"code": "not_signed_in"},
-            )
+            raise ApiError(Code.NOT_SIGNED_IN, "Sign in to use the playground.")
         return await act(request, person.pk)
     except ApiError as error:
         return refused(error)

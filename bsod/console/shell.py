@@ -37,6 +37,10 @@ class Shell:
     def health(self) -> live.Health:
         return live.health()
 
+    @cached_property
+    def day(self) -> list[tuple[str, str, str]]:
+        return live.day()
+
     @property
     def others(self) -> list[tuple[str, str, str]]:
         """The languages this page is not in."""

@@ -26,7 +26,7 @@
   for (const element of document.querySelectorAll("[data-copy-from][hidden], [role=tablist][hidden]")) element.hidden = false;
 
   document.addEventListener("click", (event) => {
-    const element = event.target.closest("[data-copy-from], [data-opens], [data-closes]");
+    const element = event.target.closest("[data-copy-from], [data-opens], [data-closes], [data-unchecks]");
     if (!element) return;
     if (element.dataset.copyFrom) {
       event.preventDefault();
@@ -37,6 +37,8 @@
       event.preventDefault();
       dialog.showModal();
       dialog.querySelector("input:not([type=hidden])")?.focus();
+    } else if (element.dataset.unchecks) {
+      for (const box of element.form.elements) if (box.name === element.dataset.unchecks) box.checked = false;
     } else if ("closes" in element.dataset) {
       const dialog = element.closest("dialog");
       if (!dialog) return;
