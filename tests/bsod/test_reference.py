@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from bsod.console.samples import BODIES, FORMS, curl
-from proxy import docs
+from proxy import docs, fields
 from proxy.errors import ERRORS
 from proxy.route import BodyKind
 from proxy.routes import ROUTES
@@ -60,7 +60,10 @@ def test_every_route_has_its_card(text: str, site: Site) -> None:
         said = (route.method, docs.shown_path(route), route.summary.replace("`", ""),
                 *docs.draws(route), docs.chosen_by(route), docs.permitted(route),
                 docs.takes(route), docs.answers(route), docs.served_by(route),
-                docs.object_rule(route), curl(route, site.url))  # fmt: skip
+                docs.object_rule(route), curl(route, site.url),
+                *(word for field in fields.of(route)
+                  for word in (field.name, field.kind, str(field.meaning).replace("`", ""),
+                               field.bounds)))  # fmt: skip
         missing += [(docs.name(route), words) for words in said if words not in card]
     assert missing == []
 

@@ -269,18 +269,20 @@ class Load:
         return f"{dict(statuses)}, {self.lost} without an answer"
 
 
-def findings(load: Load, seconds: float = 15.0) -> list[str]:
+def findings(load: Load, seconds: float = 60.0) -> list[str]:
     """Everything the ledger and the clients do not agree on, once all calls are closed."""
     accounts = [who.account.pk for who in load.people]
     calls = Entry.objects.filter(account__in=accounts, kind="call")
     kit.eventually(lambda: _all_closed(calls), seconds, 0.1)
+    # Before the entries: a client that is slow to end may be told of one in between.
+    answers = list(load.told)
     entries = {entry.pk: entry for entry in calls}
     found = [f"{e.pk} is still open" for e in entries.values() if e.state == "open"]
-    for told in load.told:
+    for told in answers:
         fault = _fault(told, entries.get(told.id))
         if fault:
             found.append(f"{told}: {fault}")
-    for name, count in Counter(told.id for told in load.told if not told.again).items():
+    for name, count in Counter(told.id for told in answers if not told.again).items():
         if count > 1:
             found.append(f"{name} was answered {count} times")
     found += _charged_twice(entries.values())

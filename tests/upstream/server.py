@@ -189,8 +189,8 @@ class FaultServer:
         loop = asyncio.get_running_loop()
         server = await loop.create_server(self._protocol, sock=listener, backlog=BACKLOG)
         how = await self._halt
-        # Accept no more; but one accepted just now gets its task some turns later, and a server that
-        # is closed by then would leave its socket to the collector of garbage.
+        # Accept no more; but one accepted just now gets its task some turns later, and a server
+        # that is closed by then would leave its socket to the collector of garbage.
         loop.remove_reader(listener)
         while asyncio.all_tasks() - {asyncio.current_task()}:
             await self._drop(how)
