@@ -20,7 +20,6 @@ from django.conf import settings
 
 from bsod.lane import Lane
 from bsod.lib import ids
-from bsod.warming import warm
 from proxy import matching
 from proxy.errors import ApiError, Code
 from proxy.gateway.answer import COMMON, base_headers, send_error
@@ -49,10 +48,7 @@ class Application:
         self.gateway = Gateway()
         self.gateway.open()
         await send({"type": "lifespan.startup.complete"})
-        gateway = self.gateway
-        warming = asyncio.create_task(warm(_django, lambda: gateway.ready))
         await receive()
-        warming.cancel()
         await self.gateway.close()
         await send({"type": "lifespan.shutdown.complete"})
 

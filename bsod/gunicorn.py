@@ -28,6 +28,15 @@ limit_request_field_size = 32_768
 forwarded_allow_ips = ""
 
 
+def when_ready(server: Any) -> None:
+    """Before the first fork, so that all workers share it."""
+    if settings.WARM_UP:
+        # Not at the top: at the first line of this file the application has not been loaded.
+        from bsod.warming import load
+
+        load()
+
+
 def post_fork(server: Any, worker: Any) -> None:
     """What is loaded by now lives as long as the worker: the collector need not look at it again,
     and its pages stay shared. What a call leaves behind is nearly all freed by counting."""

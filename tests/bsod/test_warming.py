@@ -1,57 +1,34 @@
-"""A worker that has just begun: what its first visitors would wait for is there before them."""
+"""What pages need is there before the first visitor of a worker."""
 
-import asyncio
-import gc
+import subprocess
 import sys
-from typing import Any
 
 import pytest
-from django.core.handlers.asgi import ASGIHandler
-from django.test import override_settings
+from django.conf import settings
 
 from bsod import warming
-from bsod.warming import PAGES, look, warm
 
 pytestmark = pytest.mark.once
 
-
-def test_the_pages_it_looks_at_are_there() -> None:
-    pages = ASGIHandler()
-    assert [asyncio.run(look(pages, path)) for path in PAGES] == [200] * len(PAGES)
-
-
-def test_behind_a_proxy_it_comes_as_browsers_do() -> None:
-    secure = {"SECURE_SSL_REDIRECT": True, "SITE_URL": "https://127.0.0.1",
-              "SECURE_PROXY_SSL_HEADER": ("HTTP_X_FORWARDED_PROTO", "https")}  # fmt: skip
-    with override_settings(**secure):
-        assert asyncio.run(look(ASGIHandler(), "/login/")) == 200
+LOADED = """
+import sys, threading
+import django; django.setup()
+from bsod import gunicorn
+gunicorn.when_ready(None)
+from django.db import connection
+print("bsod.urls" in sys.modules, threading.active_count(), connection.connection)
+"""
 
 
 def test_everything_it_loads_is_in_order() -> None:
-    assert len(list(warming._templates())) > 50
-    warming._load()
-    assert "bsod.urls" in sys.modules
+    assert len(list(warming.templates())) > 50
+    warming.load()
 
 
-def looked(*readiness: bool) -> list[str]:
-    """The pages it asks for, while it is ready as is said here, and stays as it was last."""
-    said, seen = list(readiness), []
-
-    async def pages(scope: Any, receive: Any, send: Any) -> None:
-        seen.append(scope["path"])
-
-    def ready() -> bool:
-        return said.pop(0) if len(said) > 1 else said[0]
-
-    try:
-        asyncio.run(warm(pages, ready))
-    finally:
-        gc.unfreeze()
-    return seen
-
-
-def test_it_begins_when_the_worker_is_ready_and_ends_when_that_goes_down() -> None:
-    assert looked(True) == []
-    with override_settings(WARM_UP=True):
-        assert looked(False, True) == list(PAGES)
-        assert looked(True, True, False) == [PAGES[0]]
+def test_it_is_loaded_before_the_fork_and_opens_nothing() -> None:
+    """Workers would share a connection, and have none of the threads."""
+    given = {"DATA_DIR": str(settings.DATA_DIR), "PATH": "",
+             "DJANGO_SETTINGS_MODULE": "bsod.settings", "LOCAL_MODEL": "off"}  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", LOADED], env=given, cwd=settings.BASE_DIR,
+                          capture_output=True, text=True, timeout=60, check=True)  # fmt: skip
+    assert done.stdout.strip() == "True 1 None"
