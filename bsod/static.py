@@ -26,8 +26,9 @@ from whitenoise.middleware import WhiteNoiseMiddleware
 _PACKED = ("text/", "application/javascript", "application/json", "image/svg")
 _VENDORED = "vendor/"
 _SCRIPT = ".js"
+_QUALITY = 9  # of brotli: 10 takes ten times as long for a twentieth
 _LEAST = 500  # bytes; below it the head is most of an answer
-_LARGE = 100_000  # bytes; from here on packing harder pays: a tenth of a second, once
+_LARGE = 100_000  # bytes; of a file that is as large packing harder pays: it is done once
 _FOR_GOOD = "public, max-age=31536000, immutable"
 _IMPORT = re.compile(rb'(\b(?:from|import) ?\(?)"(\.{1,2}/[\w./-]+\.js)"')
 
@@ -55,7 +56,7 @@ class StaticFiles(WhiteNoiseMiddleware):  # type: ignore[misc]  # WhiteNoise has
         # Any other version would be kept under this one's address.
         if name.startswith(_VENDORED) or request.GET.get("v") == _version(name):
             answer["Cache-Control"] = _FOR_GOOD
-        return packed(request, answer)
+        return packed(request, answer, 10 if len(answer.content) > _LARGE else _QUALITY)
 
 
 class Versioned(StaticFilesStorage):
@@ -92,7 +93,7 @@ def _versioned(name: str, found: re.Match[bytes]) -> bytes:
     return found[0] if version is None else b'%b"%b?v=%b"' % (found[1], found[2], version.encode())
 
 
-def packed(request: HttpRequest, answer: HttpResponse) -> HttpResponse:
+def packed(request: HttpRequest, answer: HttpResponse, quality: int = _QUALITY) -> HttpResponse:
     """The same answer as small as this browser can take it."""
     if (
         answer.status_code != 200
@@ -104,7 +105,7 @@ def packed(request: HttpRequest, answer: HttpResponse) -> HttpResponse:
     answer["Vary"] = "Accept-Encoding"
     coding = _coding(request.headers.get("Accept-Encoding", ""))
     if coding:
-        answer.content = _pack(answer.content, coding)
+        answer.content = _pack(answer.content, coding, quality)
         answer["Content-Encoding"] = coding
         answer["Content-Length"] = str(len(answer.content))
     return answer
@@ -117,7 +118,7 @@ def _coding(accepted: str) -> str:
 
 
 @lru_cache(maxsize=256)
-def _pack(content: bytes, coding: str) -> bytes:
+def _pack(content: bytes, coding: str, quality: int) -> bytes:
     if coding == "br":
-        return bytes(brotli.compress(content, quality=10 if len(content) > _LARGE else 9))
+        return bytes(brotli.compress(content, quality=quality))
     return gzip.compress(content, 9, mtime=0)
