@@ -40,8 +40,7 @@ test: install-test ## the whole suite, on SQLite and PostgreSQL
 check: install-test ## style, types, migrations, deployment, structure
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/mypy .
-	@$(VENV)/bin/python -m tests.check
+	@$(VENV)/bin/mypy . & types=$$!; $(VENV)/bin/python -m tests.check; rest=$$?; wait $$types && exit $$rest
 
 bench: install-test ## the benchmark (QUICK=1: under a minute)
 	@$(VENV)/bin/python bench/run.py $(if $(QUICK),--quick) $(ARGS)

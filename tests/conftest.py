@@ -8,8 +8,13 @@ from typing import Any
 import pytest
 from django.db import connections
 from django.test.utils import teardown_databases
+from hypothesis import HealthCheck, settings
 
 from tests.upstream import FaultServer
+
+# How long an example takes is the machine's business.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 
 
 def pytest_configure(config: pytest.Config) -> None:
