@@ -22,7 +22,6 @@ ROOT = Path(__file__).resolve().parent.parent
 MODELS, PROVIDERS, CALLS = 10_000, 20, 10_000
 PAINT_MS, SERVER_MS, MOST_KB = 500, 150, 120
 ROUNDS, CHANGES = 5, 3
-WARM = 6.0  # seconds after its start in which a worker has loaded what pages need
 GUEST = ("/", "/login/", "/register/", "/forgot-password/", "/models/", "/playground/", "/docs/",
          "/docs/chat/", "/docs/api/", "/status/", "/support/", "/nope/")  # fmt: skip
 MEMBER = ("/", "/access/", "/access/new/", "/models/", "/models/?provider=provider-3",
@@ -90,8 +89,7 @@ def measure(only: str) -> int:
     from tests import kit
     from tests.bsod.chromium import browser
 
-    site = kit.launch(workers=1)
-    time.sleep(WARM)
+    site = kit.launch(workers=1, WARM_UP="on")
     try:
         with browser() as chromium:
             visits = [

@@ -227,7 +227,7 @@ class ApiKeyAdmin(Leafing, Undoing, StaffAdmin):
     def owner(self, key: ApiKey) -> str:
         return key.account.get_username()
 
-    @display(description="State", label=_LOOKS)  # type: ignore[untyped-decorator]  # it has no types
+    @display(description="State", label=_LOOKS)  # type: ignore[untyped-decorator]  # unfold has no types
     def state(self, key: ApiKey) -> str:
         if key.revoked_at:
             return "revoked"

@@ -276,7 +276,7 @@ class AccountAdmin(Leafing, UserAdmin, StaffAdmin):  # type: ignore[misc,type-ar
         known = [(bucket, row.used[bucket]) for bucket in Bucket if row.used.get(bucket)]
         return ", ".join(f"{amount:,} {bucket}" for bucket, amount in known) or "–"
 
-    @display(description="State", label=_LOOKS)  # type: ignore[untyped-decorator]  # it has no types
+    @display(description="State", label=_LOOKS)  # type: ignore[untyped-decorator]  # unfold has no types
     def banned(self, row: Any) -> str:
         if row.deleted_at:
             return "deleted"
