@@ -74,19 +74,29 @@ class Reading:
     """How many of them somebody answers for."""
 
     @cached_property
-    def texts(self) -> tuple[str, ...]:
-        """The text models that answer: those of the smaller price first."""
-        rows = [
-            row for shelf in self.shelves for row in shelf.rows
-            if row.modality == Modality.TEXT and not row.reason
-        ]  # fmt: skip
-        rows.sort(key=lambda row: (row.tier != Tier.BASE, row.price_out, row.name))
-        return tuple(dict.fromkeys(row.name for row in rows))
+    def best(self) -> dict[str, Listed]:
+        """Of each model one provider's row: of one where it answers, if there is one."""
+        found: dict[str, Listed] = {}
+        for row in (row for shelf in self.shelves for row in shelf.rows):
+            if row.name not in found or (found[row.name].reason and not row.reason):
+                found[row.name] = row
+        return found
+
+    @cached_property
+    def answering(self) -> dict[str, tuple[Listed, ...]]:
+        """By modality, the models that answer: those of the smaller price first."""
+        rows = [row for row in self.best.values() if not row.reason]
+        rows.sort(key=lambda row: (row.tier != Tier.BASE, row.price_out, row.per_call, row.name))
+        return {each: tuple(row for row in rows if row.modality == each) for each in Modality}
+
+    @property
+    def texts(self) -> tuple[Listed, ...]:
+        return self.answering[Modality.TEXT]
 
     @property
     def example(self) -> str:
         """A model for samples."""
-        return next(iter(self.texts), "gpt-5.4")
+        return self.texts[0].name if self.texts else "gpt-5.4"
 
 
 _TITLES = {"openai": "OpenAI"}

@@ -25,7 +25,7 @@ from django.views.decorators.http import require_GET, require_POST, require_safe
 
 from accounts.keys.console import console_token
 from bsod.console import catalogue, playground, quota
-from bsod.console.catalogue import Listed
+from bsod.console.catalogue import Listed, Reading
 from bsod.console.pages import packed_page
 from bsod.console.playwords import words
 from bsod.console.quota import Card, Wallet
@@ -79,22 +79,34 @@ def _page(request: HttpRequest, turn: Turn | None) -> HttpResponse:
     if not request.user.is_authenticated:
         return render(request, "console/playground_guest.html", {"next": request.get_full_path()})
     found = catalogue.snapshot()
-    names = found.texts
+    names = [row.name for row in found.texts[:_OFFERED]]
     asked = request.GET.get("model", "")[:256]
     wallet = quota.wallet(request.user, clock.now())
     shown: dict[str, Any] = {
         "base": request.build_absolute_uri("/").rstrip("/"),
-        "model": turn.model if turn else asked or (names[0] if names else ""),
-        "names": names[:_OFFERED],
+        "model": turn.model if turn else asked or next(iter(names), ""),
+        "names": names,
         "turn": turn,
         "wallet": wallet,
     }
     shown["setup"] = {
         "base": shown["base"], "language": get_language(), "model": shown["model"],
         "chosen": bool(asked), "words": words(), "quota": _told(wallet),
+        "models": _first_of(found, shown["model"]),
     }  # fmt: skip
     status = turn.status if turn else 200
     return render(request, "console/playground.html", shown, status=status)
+
+
+def _first_of(found: Reading, model: str) -> list[dict[str, Any]]:
+    """What the page opens with: the model it was asked for, and of each modality the first one.
+
+    All the others are read when somebody chooses: 10 000 models weigh as much as the page.
+    """
+    rows = [found.best[model]] if model in found.best else []
+    rows += [each[0] for each in found.answering.values() if each and each[0] not in rows]
+    kinds = _kinds()
+    return [_described(row, kinds.get(row.provider, "")) for row in rows]
 
 
 # ---- what the script asks for
@@ -105,7 +117,7 @@ def _page(request: HttpRequest, turn: Turn | None) -> HttpResponse:
 def catalog(request: HttpRequest) -> HttpResponse:
     """Open to all, as the Models tab is."""
     found = catalogue.snapshot()
-    kinds = dict(Provider.objects.filter(deleted_at=None).values_list("slug", "kind"))
+    kinds = _kinds()
     said = [
         {
             "id": shelf.slug,
@@ -117,6 +129,10 @@ def catalog(request: HttpRequest) -> HttpResponse:
         for shelf in found.shelves
     ]
     return _json({"object": "catalog", "providers": said})
+
+
+def _kinds() -> dict[str, str]:
+    return dict(Provider.objects.filter(deleted_at=None).values_list("slug", "kind"))
 
 
 def _described(row: Listed, kind: str) -> dict[str, Any]:

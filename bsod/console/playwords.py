@@ -94,6 +94,7 @@ def _chat() -> Words:
         "still_running": _("An answer is still coming. Stop it first."),
         "nothing_yet": _("Nothing has been said yet."),
         "choose": _("Choose a model"),
+        "picker_loading": _("Reading the list of models…"),
         "picker_more": _forms(
             lambda n: ngettext("{n} more: type to narrow.", "{n} more: type to narrow.", n)
         ),

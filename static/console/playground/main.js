@@ -146,6 +146,5 @@ function begin() {
   show(hash in KINDS ? hash : place || "chat");
 }
 
-settle();
-picker.load().catch(() => say(t("no_catalogue"))).then(begin);
+begin();
 if (matchMedia("(min-width: 840px)").matches) $("prompt").focus();

@@ -1,14 +1,14 @@
 // Choosing a model: a search over the catalogue, by provider, with what answers now, room and price.
 import * as api from "./api.js";
 import { $, el, icon } from "./dom.js";
-import { num, short, t, until } from "./words.js";
+import { num, setup, short, t, until } from "./words.js";
 
 const MOST = 80; // rows drawn at once; typing narrows them
 const folded = (text) => text.toLowerCase().replace(/[.\-_/ ]/g, "");
 
 export class Picker {
-  providers = [];
-  models = new Map(); // by id: the best offer of each
+  providers = null; // not read yet
+  models = new Map(setup.models.map((model) => [model.id, model])); // by id: the best offer of each
 
   constructor() {
     this.search = $("picker-search");
@@ -20,7 +20,7 @@ export class Picker {
     });
   }
 
-  async load() {
+  async #load() {
     this.providers = (await api.catalog()).providers;
     this.models = new Map();
     for (const provider of this.providers) {
@@ -32,11 +32,9 @@ export class Picker {
     }
   }
 
-  // The first model of a kind that answers now, the smaller price first.
+  // The first model of a kind that answered when the page was opened, the smaller price first.
   first(kind) {
-    const found = [...this.models.values()].filter((model) => model.modality === kind && model.available);
-    found.sort((a, b) => (a.tier === "pro") - (b.tier === "pro") || a.price.output - b.price.output || a.price.call - b.price.call || a.id.localeCompare(b.id));
-    return found[0]?.id ?? "";
+    return setup.models.find((model) => model.modality === kind && model.available)?.id ?? "";
   }
 
   open(kind, current, chosen) {
@@ -44,8 +42,13 @@ export class Picker {
     this.search.value = "";
     $("picker").showModal();
     this.search.focus();
-    this.load().catch(() => {}).then(() => $("picker").open && this.#draw());
     this.#draw();
+    const drawn = () => $("picker").open && this.#draw();
+    this.#load().then(drawn, () => this.providers || this.#note(t("no_catalogue")));
+  }
+
+  #note(text) {
+    $("picker-more").textContent = text;
   }
 
   #draw() {
@@ -54,6 +57,8 @@ export class Picker {
     const list = $("picker-list");
     list.replaceChildren();
     this.options = [];
+    $("picker-list").setAttribute("aria-busy", String(!this.providers));
+    if (!this.providers) return this.#note(t("picker_loading"));
     let count = 0;
     for (const provider of this.providers) {
       const models = provider.models.filter(fits);
@@ -65,7 +70,7 @@ export class Picker {
       list.append(group);
     }
     const rest = count - this.options.length;
-    $("picker-more").textContent = count ? (rest ? t("picker_more", { n: rest }) : "") : t("picker_none", { query: this.search.value });
+    this.#note(count ? (rest ? t("picker_more", { n: rest }) : "") : t("picker_none", { query: this.search.value }));
     this.#light(Math.max(0, this.options.findIndex((option) => option.dataset.id === this.current)));
   }
 

@@ -328,6 +328,7 @@ def test_it_fits_a_small_phone_and_a_finger(
     assert page.js("document.getElementById('temperature').checkVisibility()")
     page.js("document.getElementById('play-panel').hidePopover()")
     click(page, "#model-a")
+    until(page, "!!document.querySelector('#picker-list [role=option]')")
     assert page.js(SMALL) == []
     page.picture(tmp_path / "picker.png")
     assert page.problems == []
@@ -341,7 +342,7 @@ def test_a_first_visit_asks_nobody_else_and_little_of_us(page: Page, site: Site)
     assert page.problems == []
     asked = {url for url in page.asked if not url.startswith("data:")}
     assert all(url.startswith(site.url) for url in asked)
-    assert not [url for url in asked if re.search("marked|purify|highlight", url)], (
+    assert not [url for url in asked if re.search("marked|purify|highlight|catalog", url)], (
         "none until asked"
     )
     sizes = {}

@@ -70,6 +70,29 @@ def test_the_page_tells_its_script_words_numbers_and_the_model_that_was_linked(s
     assert not re.search(r"\sstyle=|\son\w+=|<script(?! src| id| type=\"module\" src)", page.text)
 
 
+def test_the_page_opens_with_its_model_and_the_first_of_each_kind(
+    seat: Seat, up: FaultServer
+) -> None:
+    linked = kit.supply(up, tier=Tier.PRO)
+    studio(up, Modality.IMAGE, "picture")
+    told = setup_of(seat.get(PAGE, params={"model": linked.model}, headers=HTML).text)["models"]
+    shelves = seat.get("/playground/catalog/").json()["providers"]
+    known = [model for shelf in shelves for model in shelf["models"]]
+    assert told[0]["id"] == linked.model
+    assert all(model in known for model in told)
+    for kind in ("text", "image"):
+        up_now = [each for each in known if each["modality"] == kind and each["available"]]
+        cheapest = min(
+            up_now,
+            key=lambda each: (
+                each["tier"], each["price"]["output"], each["price"]["call"], each["id"]
+            ),
+        )  # fmt: skip
+        assert cheapest in told
+    unknown = setup_of(seat.get(PAGE, params={"model": "nobody's"}, headers=HTML).text)
+    assert unknown["models"] == [each for each in told if each in unknown["models"]] != []
+
+
 def test_the_page_asks_little_of_the_database_however_many_models_there_are(
     up: FaultServer, alice: Person
 ) -> None:
