@@ -9,6 +9,7 @@ connection for good; that one refuses and limits. Nothing is refused here.
 
 import asyncio
 import re
+import socket
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ MOST_HEADERS = 100  # as gunicorn has it
 MOST_WAITING = 65_536  # bytes taken ahead of a request that is being answered
 REST = 5.0  # seconds the rest of a body may take; then the server's own protocol waits for it
 HIGH = 65_536  # bytes the socket has not taken at which a writer waits
+UNTAKEN = 600.0  # seconds a client may take nothing of what it has been sent
 
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,9})[ \t]*(?=\r\n)", re.IGNORECASE)
 # Names without `_`, which some servers read as `-`; values without control or other bytes.
@@ -75,6 +77,7 @@ class Lane(asyncio.Protocol):
         self.transport.set_write_buffer_limits(high=HIGH)
         self._worker.nr_conns += 1
         self._worker.protocols.add(self)
+        _patient(transport.get_extra_info("socket"))
         peer = transport.get_extra_info("peername")
         self._peer = peer[0] if isinstance(peer, tuple) else ""
         self._idle_since = self._loop.time()
@@ -314,6 +317,16 @@ class LaneExchange:
     def finish(self) -> None:
         self._on_gone = None
         self._lane.done(self._ended and not self._closes)
+
+
+def _patient(line: socket.socket) -> None:
+    """The kernel ends a connection whose client takes nothing, whoever speaks on it by then. That
+    client may say for ever that it has no room just now, and an answer may wait for that alone."""
+    if _USER_TIMEOUT and line.family in (socket.AF_INET, socket.AF_INET6):
+        line.setsockopt(socket.IPPROTO_TCP, _USER_TIMEOUT, int(UNTAKEN * 1000))
+
+
+_USER_TIMEOUT: int | None = getattr(socket, "TCP_USER_TIMEOUT", None)  # Linux alone
 
 
 def _understand(head: bytes, peer: str) -> _Plan | None:

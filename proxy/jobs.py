@@ -9,9 +9,10 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any, NamedTuple
 
 from bsod.lib.terms import EndReason, ObjectKind, UsageSource
+from proxy.providers.reading import counts
 
 LIFETIME: dict[ObjectKind, timedelta] = {
     ObjectKind.VIDEO: timedelta(hours=2),
@@ -42,7 +43,6 @@ _ID = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
 _GROWS = 1.3  # how much longer each pause is than the one before
 _UNREACHABLE = Poll(5, 300)
 _DETAILS = ("input_tokens_details", "prompt_tokens_details", "prompt_token_details")
-_MOST_TOKENS = 10**12  # a count beyond this is a mistake, and would not fit into the ledger
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,14 +137,14 @@ def _batch(payload: Mapping[str, Any], status: str, reason: EndReason) -> Ending
         # It becomes a part of a path.
         fine = isinstance(output, str) and _ID.fullmatch(output)
         return replace(whole(reason), needs=output) if fine else whole(reason)
-    counts = payload.get("request_counts")
-    answered = counts.get("completed") if isinstance(counts, Mapping) else None
-    return whole(reason) if _counts(answered) and answered else nothing(reason)
+    lines = payload.get("request_counts")
+    answered = lines.get("completed") if isinstance(lines, Mapping) else None
+    return whole(reason) if counts(answered) and answered else nothing(reason)
 
 
 def _tuning(payload: Mapping[str, Any], status: str, reason: EndReason) -> Ending:
     trained = payload.get("trained_tokens")
-    if _counts(trained) and trained:
+    if counts(trained) and trained:
         return stated(Tokens(trained, 0, 0), reason)
     return whole(reason) if status == "succeeded" else nothing(reason)
 
@@ -161,10 +161,10 @@ def usage_of(value: Any) -> Tokens | None:
         return None
     prompt = value.get("input_tokens", value.get("prompt_tokens"))
     completion = value.get("output_tokens", value.get("completion_tokens", 0))
-    if not _counts(prompt) or not _counts(completion):
+    if not counts(prompt) or not counts(completion):
         return None
     cached = [d.get("cached_tokens") for n in _DETAILS if isinstance(d := value.get(n), Mapping)]
-    return Tokens(prompt, completion, next(filter(_counts, cached), 0))
+    return Tokens(prompt, completion, next(filter(counts, cached), 0))
 
 
 def stated(usage: Tokens, reason: EndReason, tier: str | None = None) -> Ending:
@@ -179,10 +179,6 @@ def _used(value: Any, reason: EndReason, tier: str | None) -> Ending:
     if usage:
         return stated(usage, reason, tier)
     return whole(reason) if reason is EndReason.COMPLETED else nothing(reason)
-
-
-def _counts(value: Any) -> TypeGuard[int]:
-    return type(value) is int and 0 <= value <= _MOST_TOKENS
 
 
 _READERS: dict[ObjectKind, Callable[[Mapping[str, Any], str, EndReason], Ending]] = {

@@ -5,12 +5,8 @@ from django.db import models
 from django.db.models import Q
 
 from bsod.lib import clock, ids
-from bsod.lib.terms import Modality, ObjectKind, RestReason, Tier
+from bsod.lib.terms import Modality, ObjectKind, RestReason, Tier, choices
 from proxy import histogram
-
-
-def choices(words: type) -> list[tuple[str, str]]:
-    return [(str(word), str(word)) for word in words]  # type: ignore[attr-defined]  # an enum
 
 
 class PoolState(models.Model):

@@ -40,7 +40,6 @@ _CARRIED: dict[str, tuple[str, ...]] = {
     "image_generation_call": ("result",),
 }
 _TUNED = "ft:"
-_SMALL = 1024  # bytes; beyond that walking the values is cheaper than searching the bytes
 # Most of a body's strings stand in one of these, and none of these names anything.
 _COMMON = frozenset({"role", "content", "type", "text", "name", "description", "arguments"})
 
@@ -95,21 +94,6 @@ def references(body: Any) -> list[Reference]:
         inner.reverse()
         todo += inner
     return list(found.values())
-
-
-def may_refer(canonical: bytes) -> bool:
-    """False only where `references` would find nothing: a quick look at the bytes, as orjson
-    writes them, that spares small bodies the walk. Holders and items name things by an `id`."""
-    return (
-        len(canonical) > _SMALL
-        or b"_id" in canonical
-        or b'"id":' in canonical
-        or b'_file":' in canonical
-        or b'"conversation":"' in canonical
-        or b'"container":"' in canonical
-        or b'"consent":"' in canonical
-        or b'"ft:' in canonical
-    )
 
 
 def form_references(fields: Mapping[str, Sequence[str]]) -> list[Reference]:

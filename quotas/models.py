@@ -9,13 +9,9 @@ from django.db import models
 from django.db.models import F, Q
 
 from bsod.lib import clock
-from bsod.lib.terms import EndReason, EntryKind, EntryState, OutcomeState, UsageSource
+from bsod.lib.terms import EndReason, EntryKind, EntryState, OutcomeState, UsageSource, choices
 
 USER = "user"
-
-
-def choices(words: type) -> list[tuple[str, str]]:
-    return [(str(word), str(word)) for word in words]  # type: ignore[attr-defined]  # an enum
 
 
 class Balance(models.Model):

@@ -14,6 +14,7 @@ from bsod.lib import clock, sql
 from bsod.lib.terms import Bucket
 from quotas import ledger
 from quotas.book import Book, Holder, Purse, Wanted
+from quotas.buckets import DAILY
 from quotas.draw import Row
 
 
@@ -35,13 +36,9 @@ def holder(identity: Identity) -> Holder:
     return Holder(owner.id, identity.id, owner.plan, identity.caps, identity.unlimited)
 
 
-def purse_of(book: Book, who: Holder, bucket: Bucket, day: str, at: datetime) -> Purse:
-    return book.purse(who.account, who.key, who.owner, bucket, day, at)
-
-
 def left(book: Book, who: Holder, bucket: Bucket, day: str, at: datetime) -> Left:
     """What `who` has of a bucket. The book must hold the rows `who.wants`."""
-    purse = purse_of(book, who, bucket, day, at)
+    purse = book.purse(who.account, who.key, who.owner, bucket, day, at)
     narrow = narrowest(purse)
     return Left(
         bucket,
@@ -99,9 +96,7 @@ def balance(cursor: sql.Cursor, identity: Identity, now: datetime) -> dict[str, 
     """The body of `/balance/` (SPEC §3). Reads only: rows not yet made count as untouched."""
     who, day = holder(identity), clock.day_of(now)
     book = _book(cursor, who, day)
-    every = [left(book, who, bucket, day, now) for bucket in Bucket]
-    buckets = [item for item in every if item.bucket is not Bucket.CREDITS]
-    credits = every[-1] if every[-1].bucket is Bucket.CREDITS else None
+    buckets = [left(book, who, bucket, day, now) for bucket in DAILY]
     return {
         "object": "balance",
         "account": {
@@ -123,7 +118,7 @@ def balance(cursor: sql.Cursor, identity: Identity, now: datetime) -> dict[str, 
         "daily_remaining": {item.bucket: item.remaining for item in buckets},
         "promo_credits": {item.bucket: item.promo for item in buckets},
         "effective_remaining": {item.bucket: item.effective for item in buckets},
-        "credits": credits.effective if credits else 0,
+        "credits": left(book, who, Bucket.CREDITS, day, now).effective,
         "fast_mode": {"multiplier": 2.5},
     }
 

@@ -198,6 +198,15 @@ def events(body: bytes) -> list[bytes]:
 
 def peak_memory(pid: int) -> int:
     """The most memory a process has had, in bytes."""
+    return _memory(pid, "VmHWM")
+
+
+def memory_now(pid: int) -> int:
+    return _memory(pid, "VmRSS")
+
+
+def _memory(pid: int, name: str) -> int:
+    """In bytes."""
     with open(f"/proc/{pid}/status") as file:
-        line = next(line for line in file if line.startswith("VmHWM"))
+        line = next(line for line in file if line.startswith(name))
     return int(line.split()[1]) * 1024

@@ -9,8 +9,10 @@ import asyncio
 import contextlib
 import socket
 import ssl
+from asyncio.staggered import staggered_race
+from collections import deque
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, partial
 
 from bsod.lib.addresses import checked
 from bsod.lib.connection import Broken, Connection
@@ -21,6 +23,7 @@ __all__ = ["Broken", "Client", "Reply", "Unreachable"]
 
 STALE = 1.0  # seconds within which the end of a kept connection means it had ended before
 IDLE = 30.0  # seconds a connection is kept for the next request
+MUTE = 1.0  # seconds after which the next address of a name is tried beside those before it
 MOST_IDLE = 512  # idle connections kept for one provider
 
 
@@ -83,7 +86,8 @@ class Client:
         """`connect`: seconds for name, connection and TLS together."""
         self._loop = asyncio.get_running_loop()
         self._patience = connect
-        self._idle: dict[_Place, list[Connection]] = {}
+        self._idle: dict[_Place, deque[Connection]] = {}
+        """The one used last is the last."""
         self._closed = False
 
     async def open(
@@ -128,15 +132,17 @@ class Client:
 
     def keep(self, place: _Place, connection: Connection) -> None:
         """Take a connection back for the next request, or close it."""
-        idle = self._idle.setdefault(place, [])
+        idle, now = self._idle.setdefault(place, deque()), self._loop.time()
+        while idle and idle[0].idle_since <= now - IDLE:
+            idle.popleft().abort()
         if self._closed or not connection.reusable or len(idle) >= MOST_IDLE:
             connection.abort()
             return
-        connection.idle_since = self._loop.time()
+        connection.idle_since = now
         idle.append(connection)
 
     def _reuse(self, place: _Place) -> Connection | None:
-        """The connection used last, while it is still good; older ones are closed on the way."""
+        """The connection used last, while it is still good."""
         idle = self._idle.get(place)
         oldest = self._loop.time() - IDLE
         while idle:
@@ -147,42 +153,44 @@ class Client:
         return None
 
     async def _dial(self, where: Origin, proxy: str) -> Connection:
-        connection = Connection(self._loop)
         try:
             async with asyncio.timeout(self._patience):
                 if proxy and where.tls:
-                    await self._tunnel(connection, where, proxy)
-                else:
-                    await self._connect(connection, origin(proxy) if proxy else where)
+                    return await self._tunnel(where, proxy)
+                return await self._connect(origin(proxy) if proxy else where)
         except (OSError, ssl.SSLError, TimeoutError, UnicodeError, EOFError):
-            connection.abort()
             raise Unreachable from None
-        return connection
 
-    async def _connect(self, connection: Connection, to: Origin) -> None:
-        """To the first address that answers; to none where one is forbidden."""
+    async def _connect(self, to: Origin) -> Connection:
+        """To the first address that answers; to none where one is forbidden. An address that
+        says nothing is not waited for: many hosts have a way to IPv6 that leads nowhere."""
         found = await self._loop.getaddrinfo(to.host, to.port, type=socket.SOCK_STREAM)
         trust = _trust() if to.tls else None
-        failed: OSError | None = None
-        for host in checked(found):
-            try:
-                await self._loop.create_connection(
-                    lambda: connection,
-                    host,
-                    to.port,
-                    ssl=trust,
-                    server_hostname=to.host if trust else None,
-                )
-                return
-            except ssl.SSLError:
-                raise
-            except OSError as error:
-                failed = error
-        raise failed or OSError("the name has no address")
 
-    async def _tunnel(self, connection: Connection, where: Origin, proxy: str) -> None:
+        async def reach(host: str) -> Connection:
+            connection = Connection(self._loop)
+            await self._loop.create_connection(
+                lambda: connection,
+                host,
+                to.port,
+                ssl=trust,
+                server_hostname=to.host if trust else None,
+            )
+            return connection
+
+        hosts = checked(found)
+        if len(hosts) == 1:
+            return await reach(hosts[0])
+        tries = [partial(reach, host) for host in hosts]
+        first: Connection | None
+        first, _, failed = await staggered_race(tries, MUTE)
+        if first is None:
+            raise next(filter(None, failed), OSError("the name has no address"))
+        return first
+
+    async def _tunnel(self, where: Origin, proxy: str) -> Connection:
         """TLS to the provider through a proxy's CONNECT."""
-        to = origin(proxy)
+        to, connection = origin(proxy), Connection(self._loop)
         reader, writer = await asyncio.open_connection(to.host, to.port)
         try:
             target = f"{where.host}:{where.port}"
@@ -199,6 +207,7 @@ class Client:
             raise
         assert transport is not None
         connection.connection_made(transport)
+        return connection
 
     async def close(self) -> None:
         self._closed = True

@@ -185,3 +185,8 @@ class ObjectKind(StrEnum):
     VOICE = "voice"
     CONSENT = "consent"
     CONTAINER = "container"
+
+
+def choices(words: type[StrEnum]) -> list[tuple[str, str]]:
+    """The words of one of these, as a model's column names its choices."""
+    return [(str(word), str(word)) for word in words]

@@ -13,7 +13,8 @@ from django.db.models import Q
 
 from accounts.models import Plan
 from bsod.lib import clock, ids
-from proxy.models import Provider, ProviderKey, choices
+from bsod.lib.terms import choices
+from proxy.models import Provider, ProviderKey
 
 LONGEST_NOTE = 500
 LONGEST_REASON = 500

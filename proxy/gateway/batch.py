@@ -77,7 +77,7 @@ class Batch:
             | {made.account for op in ops if isinstance(op, Record) for made in op.made}
             | {op.account for op in ops if isinstance(op, Keep)},
         )
-        batch = State(now, clock.day_of(now), cursor, keys)
+        batch = State(now, clock.monotonic(), clock.day_of(now), cursor, keys)
         holdings.read(batch, ops)
         repeats.read(batch, ops)
         self._screen(batch, ops)
@@ -263,7 +263,7 @@ def _close(batch: State, op: Closing) -> Receipt:
     entry = batch.entries[op.ticket.call.id]
     if entry.state != EntryState.OPEN:
         return Receipt(entry.amount, entry.shortfall, _balance(batch, entry))
-    void = op.void
+    void = op.void(batch.ticks)
     refused = holdings.taken(batch, op.made)
     if op.begun and not void and refused is None:
         batch.handed.append((entry, op))

@@ -9,13 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
-
 from proxy.errors import ApiError, Code, invalid
 from proxy.gateway import reading
 from proxy.gateway.call import DROPPED
 from proxy.gateway.strict import strict
-from proxy.references import Reference, TooMany, may_refer, references
+from proxy.references import Reference, TooMany, references
 from proxy.route import Route
 from proxy.routes import ROUTES
 from quotas.pricing import UNASKED_OUTPUT
@@ -121,8 +119,7 @@ class BatchLines:
         if sums.lines > MOST_LINES:
             raise invalid(_FILE, f"a batch has at most {MOST_LINES} lines.")
         body = self._body(strict(line))
-        if may_refer(orjson.dumps(body)):
-            self._refer(body)
+        self._refer(body)
         read = reading.read(self._route, body)
         if read["zero"]:
             raise invalid(read["zero"], f"'{read['zero']}' must be a whole number of at least 1.")

@@ -1,8 +1,13 @@
 """A batch before it is admitted: its input is read once from the key that holds it, and every
-line checked, because the provider will run the lines without asking us again."""
+line checked, because the provider will run the lines without asking us again.
+
+That takes seconds of a processor, and nothing of it is counted yet: it is done beside the event
+loop, and the batches of one key wait for each other.
+"""
 
 import asyncio
 from dataclasses import replace
+from weakref import WeakValueDictionary
 
 from django.conf import settings
 
@@ -16,6 +21,10 @@ from proxy.gateway.plane import Gateway
 from proxy.objects import Wanted
 from proxy.pool import PoolKey
 from proxy.providers.base import Asked
+
+_AT_ONCE = 2  # files that are read at a time for one of our keys
+_turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+"""By our keys' public ids, as long as somebody waits or reads."""
 
 
 async def planned(gateway: Gateway, call: Call) -> Call:
@@ -34,7 +43,9 @@ async def planned(gateway: Gateway, call: Call) -> Call:
             raise unavailable()
         if not key.adapter.serves(Service.BATCHES):
             raise no_upstream(call.route)
-        plan = await _read(gateway, key, file, BatchLines(call.body.get("endpoint")))
+        turn = _turns.setdefault(call.caller.token.public_id, asyncio.Semaphore(_AT_ONCE))
+        async with turn:
+            plan = await _read(gateway, key, file, BatchLines(call.body.get("endpoint")))
     except ApiError:
         if binding:
             raise
@@ -69,10 +80,8 @@ async def _read(gateway: Gateway, key: PoolKey, file: str, lines: BatchLines) ->
             if reply.status != 200:
                 raise unavailable()
             while data := await reply.read():
-                lines.feed(data)
-                # A large file must not hold up everybody else's streams.
-                await asyncio.sleep(0)
-        plan = lines.finish()
+                await asyncio.to_thread(lines.feed, data)
+        plan = await asyncio.to_thread(lines.finish)
         reply.release()
         return plan
     except (http.Unreachable, http.Broken, TimeoutError):

@@ -19,11 +19,11 @@ from proxy.gateway.exchange import Exchange, too_large
 from proxy.gateway.head import Head
 from proxy.gateway.idempotency import mark_of, of_form, of_json
 from proxy.gateway.journey import Call, Caller, Mark
-from proxy.gateway.strict import strictly
+from proxy.gateway.strict import strict
 from proxy.matching import MODEL
 from proxy.objects import Wanted
 from proxy.providers.outbound import DROPPED as DROPPED
-from proxy.references import form_references, may_refer, references
+from proxy.references import form_references, references
 from proxy.route import NAMES, VARIABLE, BodyKind, Route
 
 EARLY = 65_536  # bytes of body that are read before the key has been checked
@@ -140,16 +140,14 @@ def understand(base: Call, raw: bytes) -> Call:
     """A JSON body: fields checked, aliases and fast mode folded. Raises ApiError."""
     if not raw and base.route.shape in _MAY_BE_EMPTY:
         raw = b"{}"
-    body, text = strictly(raw)
+    body = strict(raw)
     if not isinstance(body, dict):
         raise ApiError(Code.INVALID_JSON, "The body must be a JSON object.")
     mark = of_json(base, body)
     for name in DROPPED:
         body.pop(name, None)
-    wanted = base.wanted
-    if may_refer(text):
-        wanted += tuple(Wanted(found.id, None, found.param) for found in references(body))
-    return _with(base, body, wanted, mark)
+    named = [Wanted(found.id, None, found.param) for found in references(body)]
+    return _with(base, body, (*base.wanted, *named), mark)
 
 
 async def _read_form(base: Call, exchange: Exchange, head: Head) -> Call:
@@ -157,13 +155,12 @@ async def _read_form(base: Call, exchange: Exchange, head: Head) -> Call:
     form, spool, fields = await forms.take(exchange, head.content_type, base.route)
     base = replace(base, form=form, spool=spool)
     try:
-        found = form_references(fields)
-        wanted = base.wanted + tuple(Wanted(item.id, None, item.param) for item in found)
+        named = [Wanted(found.id, None, found.param) for found in form_references(fields)]
         mark = base.idempotency
         if mark:
             large = spool.size > _THREAD
             mark = await asyncio.to_thread(of_form, base, form) if large else of_form(base, form)
-        return _with(base, reading.form_values(fields), wanted, mark)
+        return _with(base, reading.form_values(fields), (*base.wanted, *named), mark)
     except ApiError as fault:
         return replace(base, fault=fault)
 

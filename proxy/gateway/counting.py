@@ -67,7 +67,9 @@ class Counting:
                 status = stats.CUT
         key = (stats.route_name(route), provider, model, status)
         self.counters.add(key, seconds, attempts, prompt, completion, first)
-        if self._every_call or (self._failures and status in _FAILED):
+        # A 503 of /readyz is an answer, not a failure: each start and each drain has some.
+        failed = status in _FAILED and not (route and route.local == "readyz")
+        if self._every_call or (self._failures and failed):
             numbers = (seconds, attempts, prompt, completion, first)
             access.log(_LEVELS.get(status, logging.INFO), "call",
                        extra={"fields": _fields(exchange, key, numbers, outcome)})  # fmt: skip

@@ -1,7 +1,7 @@
 """A client's request and our answer to it, whoever carries them.
 
 The steps of the gateway know only `Exchange`. ASGI is one implementation, the fast lane of
-`bsod/lane.py` another; the console's view is to be a third, held to the same suite.
+`bsod/lane.py` another, held to the same suite; the console's (`bsod/console/sitting.py`) a third.
 """
 
 import asyncio

@@ -38,6 +38,8 @@ class State:
     """The rows of one batch, as read and as they are to be written."""
 
     now: datetime
+    ticks: float
+    """The same moment in monotonic seconds: what is too late by it is so for all of the batch."""
     day: str
     cursor: sql.Cursor
     keys: dict[str, Identity]
@@ -68,7 +70,11 @@ def read(batch: State, ops: Sequence[Op]) -> None:
     if named:
         batch.owned = objects.read(batch.cursor, named, batch.now)
     # What nobody was told of is nobody's: its call is closed at 0.
-    told = (op for op in ops if isinstance(op, Record) or (isinstance(op, Closing) and not op.void))
+    told = (
+        op
+        for op in ops
+        if isinstance(op, Record) or (isinstance(op, Closing) and not op.void(batch.ticks))
+    )
     made = [row for op in told for row in op.made]
     if made:
         batch.taken = objects.record(batch.cursor, made, batch.now)

@@ -27,7 +27,7 @@ from quotas.outcomes import Known
 
 _VALUE = re.compile(rb"[\x20-\x7e]{1,255}")
 # Asking again for one of these makes nothing twice but an answer.
-REPEATABLE = {
+_REPEATABLE = {
     Shape.CHAT, Shape.COMPLETION, Shape.RESPONSE, Shape.COMPACTION, Shape.EMBEDDING,
     Shape.MODERATION, Shape.TRANSCRIPTION,
 }  # fmt: skip
@@ -85,8 +85,9 @@ def _key(secret_key: str) -> bytes:
 
 
 def once(call: Call) -> bool:
-    """Whether what a call begins must never be begun twice, not even after a crash."""
-    return call.route.shape not in REPEATABLE
+    """Whether what a call makes must never be made twice: not by another try, not after a crash
+    (SPEC §5)."""
+    return call.route.method == "POST" and call.route.shape not in _REPEATABLE
 
 
 def judge(known: Known | None, mark: Mark, now: datetime) -> Known | None:

@@ -31,10 +31,11 @@ class Leash:
         self._pulled = False
 
     def pull(self, why: Why) -> None:
-        """Interrupt now, or at the next `with` when the call is not waiting."""
-        if self.why is None:
+        """Interrupt now, or at the next `with` when the call is not waiting. A silence, which the
+        next attempt forgets, hides nothing that is for good."""
+        if self.why in (None, Why.SILENT):
             self.why = why
-            if self._task:
+            if self._task and not self._pulled:
                 self._pulled = True
                 self._task.cancel()
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from accounts.keys.identity import Identity
-from bsod.lib import clock
 from bsod.lib.terms import ObjectKind, Permission
 from proxy.errors import ApiError
 from proxy.gateway.journey import (
@@ -74,9 +73,8 @@ class Closing:
     made: Sequence[Made] = ()
     begun: Begun | None = None
 
-    @property
-    def void(self) -> bool:
-        return self.void_after is not None and clock.monotonic() >= self.void_after
+    def void(self, ticks: float) -> bool:
+        return self.void_after is not None and ticks >= self.void_after
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from proxy.errors import ApiError, Code, invalid
 from proxy.failures import limit_seconds
 from proxy.gateway import content, following
 from proxy.gateway.answer import Answer
-from proxy.gateway.idempotency import REPEATABLE
+from proxy.gateway.idempotency import once
 from proxy.gateway.journey import Receipt, Ticket
 from proxy.gateway.leash import Interrupted, Leash, Vigil, Why
 from proxy.gateway.plane import Gateway
@@ -82,10 +82,7 @@ class Attempting:
     ) -> None:
         self._gateway, self._ticket, self._answer = gateway, ticket, answer
         self._leash, self._vigil, self._number, self._paid = leash, vigil, number, paid
-        # What may have been done twice is not done again (SPEC §5).
-        self._once = ticket.call.route.shape not in REPEATABLE and (
-            ticket.call.route.method == "POST"
-        )
+        self._once = once(ticket.call)
         self._key = 0
         self._first: float | None = None
         self._reader: StreamReader | WholeReader | None = None

@@ -17,12 +17,7 @@ _MARKS = (b",", b"{", b"[")  # each value of a JSON text but the first stands be
 
 
 def strict(raw: bytes) -> Any:
-    """The value of a JSON text. ApiError 400 or 413."""
-    return strictly(raw)[0]
-
-
-def strictly(raw: bytes) -> tuple[Any, bytes]:
-    """The value of a JSON text, and the text that orjson writes of it. ApiError 400 or 413.
+    """The value of a JSON text. ApiError 400 or 413.
 
     orjson refuses all that is not strict but duplicate keys. A text it writes back byte for byte
     has none; any other is read once more by a slower parser that sees them.
@@ -33,18 +28,16 @@ def strictly(raw: bytes) -> tuple[Any, bytes]:
         )
     try:
         value = orjson.loads(raw)
-        text = orjson.dumps(value)
-        if text != raw.strip():
-            # A large text is in memory beside one other form of it, not beside three.
-            del value, text
-            json.loads(raw, object_pairs_hook=_pairs)
-            value = orjson.loads(raw)
-            text = orjson.dumps(value)
+        if orjson.dumps(value) == raw.strip():
+            return value
+        # A large text is in memory beside one other form of it, not beside two.
+        del value
+        json.loads(raw, object_pairs_hook=_pairs)
+        return orjson.loads(raw)
     except _Twice as twice:
         raise ApiError(Code.INVALID_JSON, f"The key {twice.args[0]!r} appears twice.") from None
     except (ValueError, RecursionError, TypeError):
         raise ApiError(Code.INVALID_JSON, "The body is not valid JSON.") from None
-    return value, text
 
 
 class _Twice(Exception):

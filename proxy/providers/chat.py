@@ -11,7 +11,7 @@ import orjson
 
 from proxy.providers import tokens
 from proxy.providers.base import Asked, Malformed, UpstreamFault, Usage
-from proxy.providers.events import BAD_LINES, Cutter
+from proxy.providers.events import Cutter
 from proxy.providers.harvest import harvest
 from proxy.providers.reading import Reading, usage_of, written
 from proxy.providers.sse import payload
@@ -105,8 +105,7 @@ class ChatStream(Choices, Cutter):
     def __init__(self, asked: Asked, foreign: Sequence[str] = ()) -> None:
         Choices.__init__(self, asked, foreign)
         Cutter.__init__(self)
-        self._begun = self._done = False
-        self._bad = 0
+        self._done = False
         self._head: dict[str, Any] = {}
         self._last: dict[str, Any] | None = None
         self._usage_sent = False
@@ -151,18 +150,6 @@ class ChatStream(Choices, Cutter):
             raise UpstreamFault
         self._note(chunk, "delta")
         return self._pass(chunk, text)
-
-    def _parse(self, text: bytes) -> dict[str, Any] | None:
-        try:
-            chunk = orjson.loads(text)
-        except orjson.JSONDecodeError:
-            chunk = None
-        if isinstance(chunk, dict):
-            return chunk
-        self._bad += 1
-        if not self._begun or self._bad >= BAD_LINES:
-            raise Malformed("a chunk is no JSON object")
-        return None
 
     def _pass(self, chunk: dict[str, Any], text: bytes) -> bytes:
         """What of a chunk the client gets now."""

@@ -22,6 +22,9 @@ class Cutter:
     def __init__(self) -> None:
         self._splitter = Splitter()
         self._fault: Malformed | UpstreamFault | None = None
+        self._begun = False
+        """Something of the answer has been read."""
+        self._bad = 0
 
     def feed(self, data: bytes) -> bytes:
         if self._fault:
@@ -45,6 +48,19 @@ class Cutter:
     def _event(self, event: bytes) -> bytes:
         """What of an event the client gets now."""
         raise NotImplementedError
+
+    def _parse(self, text: bytes) -> dict[str, Any] | None:
+        """An event's object; None: it is none, which is skipped once the answer has begun."""
+        try:
+            value = orjson.loads(text)
+        except orjson.JSONDecodeError:
+            value = None
+        if isinstance(value, dict):
+            return value
+        self._bad += 1
+        if not self._begun or self._bad >= BAD_LINES:
+            raise Malformed("an event is no JSON object")
+        return None
 
 
 class Held(NamedTuple):
@@ -70,8 +86,7 @@ class EventStream(Reading, Cutter):
         Reading.__init__(self, asked)
         Cutter.__init__(self)
         self._held: Held | None = None
-        self._begun = self._done = False
-        self._bad = 0
+        self._done = False
 
     @property
     def complete(self) -> bool:
@@ -120,6 +135,7 @@ class EventStream(Reading, Cutter):
         value = self._parse(text)
         if value is None:
             return b""
+        self._begun = True
         name = self._name(event, value)
         if name == "error" or _is_error(event, value):
             raise UpstreamFault
@@ -131,19 +147,6 @@ class EventStream(Reading, Cutter):
             return before + shown
         self._done = self.final
         return before
-
-    def _parse(self, text: bytes) -> dict[str, Any] | None:
-        try:
-            value = orjson.loads(text)
-        except orjson.JSONDecodeError:
-            value = None
-        if isinstance(value, dict):
-            self._begun = True
-            return value
-        self._bad += 1
-        if not self._begun or self._bad >= BAD_LINES:
-            raise Malformed("an event is no JSON object")
-        return None
 
 
 def _is_error(event: bytes, value: Mapping[str, Any]) -> bool:

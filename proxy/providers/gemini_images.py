@@ -16,7 +16,7 @@ from proxy.providers.base import Asked, Outbound, Refused
 from proxy.providers.events import made
 from proxy.providers.gemini_native import model_of, native
 from proxy.providers.media import ImageStream
-from proxy.providers.reading import counts, object_of, written
+from proxy.providers.reading import counts, dicts, object_of, written
 from proxy.providers.whole import ImageWhole
 
 MOST_INLINE = 14_000_000  # bytes of pictures in one request: Google takes 20 MB, in base64
@@ -144,15 +144,15 @@ def _shown(data: bytes) -> dict[str, Any]:
 
 
 def _predicted(reply: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    for row in _dicts(reply.get("predictions")):
+    for row in dicts(reply.get("predictions")):
         if isinstance(data := row.get("bytesBase64Encoded"), str):
             yield str(row.get("mimeType")), data
 
 
 def _parts(reply: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    for candidate in _dicts(reply.get("candidates")):
+    for candidate in dicts(reply.get("candidates")):
         content = candidate.get("content")
-        for part in _dicts(content.get("parts") if isinstance(content, dict) else None):
+        for part in dicts(content.get("parts") if isinstance(content, dict) else None):
             inline = part.get("inlineData")
             # A thought may be a picture too: a draft that is not the answer.
             if part.get("thought") or not isinstance(inline, dict):
@@ -162,7 +162,7 @@ def _parts(reply: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _why(reply: dict[str, Any]) -> str:
-    reasons = [row.get("finishReason") for row in _dicts(reply.get("candidates"))]
+    reasons = [row.get("finishReason") for row in dicts(reply.get("candidates"))]
     feedback = reply.get("promptFeedback")
     reasons.append(feedback.get("blockReason") if isinstance(feedback, dict) else None)
     known = [it for it in reasons if isinstance(it, str) and re.fullmatch(r"[A-Z_]{1,40}", it)]
@@ -175,7 +175,7 @@ def _usage(stated: Any) -> dict[str, Any] | None:
     prompt, output = stated.get("promptTokenCount", 0), stated.get("candidatesTokenCount", 0)
     if not counts(prompt) or not counts(output):
         return None
-    rows = _dicts(stated.get("promptTokensDetails"))
+    rows = dicts(stated.get("promptTokensDetails"))
     seen = sum(
         row["tokenCount"]
         for row in rows
@@ -188,10 +188,6 @@ def _usage(stated: Any) -> dict[str, Any] | None:
         "total_tokens": prompt + output,
         "input_tokens_details": details,
     }
-
-
-def _dicts(value: Any) -> list[dict[str, Any]]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 class Pictures(ImageWhole):

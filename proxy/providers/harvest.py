@@ -10,6 +10,7 @@ from typing import Any, TypeGuard
 
 from bsod.lib.terms import ObjectKind
 from proxy.providers.base import Found
+from proxy.providers.reading import dicts
 
 STORED = 30 * 86_400.0  # seconds a stored response or completion is kept by the provider
 _ID = re.compile(r"[A-Za-z0-9_.:-]{1,256}", re.ASCII)
@@ -41,12 +42,12 @@ def found(kind: ObjectKind, value: Any) -> Iterator[Found]:
 
 def items(response: dict[str, Any]) -> Iterator[Found]:
     """The items of a response's output."""
-    for item in _dicts(response.get("output")):
+    for item in dicts(response.get("output")):
         yield from found(ObjectKind.ITEM, item)
         # A client that keeps its own history names them again in its next call.
         yield from named(ObjectKind.CONTAINER, item.get("container_id"))
-        for part in _dicts(item.get("content")):
-            for note in _dicts(part.get("annotations")):
+        for part in dicts(item.get("content")):
+            for note in dicts(part.get("annotations")):
                 if note.get("type") == "container_file_citation":
                     yield from named(ObjectKind.CONTAINER, note.get("container_id"))
                     yield from named(ObjectKind.FILE, note.get("file_id"))
@@ -91,12 +92,6 @@ def _checkpoints(rows: Any) -> Iterator[Found]:
     for row in rows if isinstance(rows, list) else ():
         if isinstance(row, dict) and row.get("object") == "fine_tuning.job.checkpoint":
             yield from named(ObjectKind.MODEL, row.get("fine_tuned_model_checkpoint"))
-
-
-def _dicts(value: Any) -> Iterator[dict[str, Any]]:
-    for item in value if isinstance(value, list) else ():
-        if isinstance(item, dict):
-            yield item
 
 
 def _is_id(name: Any) -> TypeGuard[str]:

@@ -50,6 +50,11 @@ def counts(value: Any) -> TypeGuard[int]:
     return type(value) is int and 0 <= value <= MOST_TOKENS
 
 
+def dicts(value: Any) -> list[dict[str, Any]]:
+    """The objects in a list; none where it is no list."""
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
 def usage_of(value: Any) -> Usage | None:
     """Usage as chat completions state it. A negative or fractional count is no statement at all."""
     return _usage(value, "prompt_tokens", "completion_tokens", "prompt_tokens_details")

@@ -9,7 +9,7 @@ from proxy.providers import tokens
 from proxy.providers.base import Asked
 from proxy.providers.events import EventStream, name_of
 from proxy.providers.harvest import found, harvest
-from proxy.providers.reading import usage_of
+from proxy.providers.reading import dicts, usage_of
 from proxy.providers.whole import ObjectWhole
 
 _RUN, _STEP = "thread.run.", "thread.run.step."
@@ -67,17 +67,11 @@ def said(delta: Any) -> Iterator[Any]:
     """The texts in a delta of a message or of a step."""
     if not isinstance(delta, dict):
         return
-    for part in _dicts(delta.get("content")):
+    for part in dicts(delta.get("content")):
         text = part.get("text")
         yield text.get("value") if isinstance(text, dict) else part.get("refusal")
     details = delta.get("step_details")
-    for call in _dicts(details.get("tool_calls") if isinstance(details, dict) else None):
+    for call in dicts(details.get("tool_calls") if isinstance(details, dict) else None):
         for tool, field in (("function", "arguments"), ("code_interpreter", "input")):
             if isinstance(inner := call.get(tool), dict):
                 yield inner.get(field)
-
-
-def _dicts(value: Any) -> Iterator[dict[str, Any]]:
-    for item in value if isinstance(value, list) else ():
-        if isinstance(item, dict):
-            yield item

@@ -73,13 +73,10 @@ class EmbeddingWhole(ObjectWhole):
         self.usage = usage_of(reply.get("usage"))
 
 
-class ModerationWhole(ObjectWhole):
-    """It states no usage."""
+class ModerationWhole(EmbeddingWhole):
+    """It may state no usage."""
 
     rows = "results"
-
-    def _note(self, reply: dict[str, Any]) -> None:
-        self.usage = usage_of(reply.get("usage"))
 
 
 class GraderWhole(ObjectWhole):

@@ -10,7 +10,9 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+import uvloop
 
+from bsod import lane as lanes
 from bsod.lane import Lane, LaneExchange
 from proxy.gateway.head import read_head
 from tests import kit
@@ -232,11 +234,7 @@ def test_a_comment_that_comes_after_the_end_is_not_said() -> None:
 
     async def answer(ours: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        worker = SimpleNamespace(
-            loop=loop, cfg=SimpleNamespace(keepalive=9), alive=True, nr=0, max_requests=9,
-            nr_conns=0, protocols=set(),
-        )  # fmt: skip
-        lane = Lane(cast(Any, None), worker, lambda _: asyncio.Protocol())
+        lane = _lane(loop)
         transport, _ = await loop.create_connection(lambda: lane, sock=ours)
         exchange = LaneExchange(lane, read_head([(b"host", b"127.0.0.1")], ""), b"")
         await exchange.start(200, [])
@@ -252,3 +250,39 @@ def test_a_comment_that_comes_after_the_end_is_not_said() -> None:
         said = theirs.makefile("rb").read()
 
     assert said.endswith(b"\r\n\r\n3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n")
+
+
+def test_a_client_that_takes_nothing_of_its_answer_for_long_is_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It may acknowledge for ever that it has no room: neither a silence of the provider nor the
+    end of a kept connection would end that."""
+    monkeypatch.setattr(lanes, "UNTAKEN", 0.3)
+
+    async def answer() -> None:
+        loop = asyncio.get_running_loop()
+        lane, ended = _lane(loop), asyncio.Event()
+        monkeypatch.setattr(lane, "resume_writing", ended.set)
+        server = await loop.create_server(lambda: lane, "127.0.0.1", 0)
+        with socket.socket() as theirs:
+            theirs.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+            theirs.setblocking(False)
+            await loop.sock_connect(theirs, server.sockets[0].getsockname())
+            await asyncio.sleep(0.01)
+            lane.transport.write(b"x" * 20_000_000)
+            lane.transport.close()
+            async with asyncio.timeout(3):
+                await ended.wait()
+        server.close()
+        assert lane.gone
+
+    uvloop.run(answer())
+
+
+def _lane(loop: asyncio.AbstractEventLoop) -> Lane:
+    """A lane that is nobody's."""
+    worker = SimpleNamespace(
+        loop=loop, cfg=SimpleNamespace(keepalive=9), alive=True, nr=0, max_requests=9,
+        nr_conns=0, protocols=set(),
+    )  # fmt: skip
+    return Lane(cast(Any, None), worker, lambda _: asyncio.Protocol())

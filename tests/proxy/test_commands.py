@@ -63,6 +63,16 @@ def test_the_command_adds_a_provider_and_says_how_its_keys_are(up: FaultServer) 
     assert ProviderKey.objects.filter(provider=provider).count() == 2
 
 
+def test_secrets_come_by_stdin_too(up: FaultServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    slug, given = unique("up"), [unique("sk-first"), unique("sk-second")]
+    up.default = models([unique("m")])
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(given) + "\n"))
+    where = ("--kind", "openai", "--base-url", up.base_url)
+    call_command("add_provider", slug, *where, "--key", "-", stdout=io.StringIO())
+    stored = Provider.objects.get(slug=slug).keys.values_list("last4", flat=True)
+    assert sorted(stored) == sorted(secret[-4:] for secret in given)
+
+
 def test_the_command_refuses_in_words() -> None:
     with pytest.raises(CommandError, match="There is no kind"):
         call_command("add_provider", "x", "--kind", "x", "--base-url", URL, "--key", "k")

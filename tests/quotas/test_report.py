@@ -105,7 +105,7 @@ def test_the_numbers_shown_agree_with_each_other(data: st.DataObject, bucket: Bu
 def test_a_refusal_names_the_limit_that_binds(data: st.DataObject, bucket: Bucket) -> None:
     who = data.draw(holders())
     book = data.draw(books(who))
-    purse = report.purse_of(book, who, bucket, DAY, NOW)
+    purse = book.purse(who.account, who.key, who.owner, bucket, DAY, NOW)
     if purse.free is None:
         return
     without_key = report.Purse(purse.payers, None).free

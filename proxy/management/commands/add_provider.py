@@ -1,5 +1,6 @@
 """`manage.py add_provider SLUG --kind KIND --base-url URL --key SECRET [--key …] [--catch-all]`."""
 
+import sys
 from argparse import ArgumentParser
 from typing import Any
 
@@ -16,13 +17,21 @@ class Command(BaseCommand):
         parser.add_argument("slug")
         parser.add_argument("--kind", required=True, help=", ".join(sorted(ADAPTERS)))
         parser.add_argument("--base-url", required=True, help="e.g. https://api.openai.com/v1")
-        parser.add_argument("--key", action="append", required=True, help="a secret; repeatable")
+        parser.add_argument(
+            "--key", action="append", required=True,
+            help="a secret, or - to read secrets from stdin, one a line; repeatable",
+        )  # fmt: skip
         parser.add_argument("--proxy-url", default="", help="an outbound HTTP proxy")
         parser.add_argument(
             "--catch-all", action="store_true", help="takes model ids that nobody lists"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if "-" in options["key"]:
+            # What stands in a command line everybody on the machine can read.
+            options["key"] = [k for k in options["key"] if k != "-"] + sys.stdin.read().split()
+        if not options["key"]:
+            raise CommandError("No secret came by stdin.")
         try:
             added = add_provider(
                 options["slug"],

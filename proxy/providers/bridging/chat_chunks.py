@@ -12,6 +12,7 @@ import orjson
 from proxy.providers.base import Asked, Malformed, Refused, UpstreamFault, Usage
 from proxy.providers.bridging.counts import as_chat, name_of, tier_of
 from proxy.providers.bridging.to_chat import made_at
+from proxy.providers.reading import dicts
 from proxy.providers.refusals import redact
 
 _ENDS = frozenset({"response.completed", "response.incomplete"})
@@ -64,7 +65,7 @@ class ChatChunks:
             if tier := tier_of(response.get("service_tier")):
                 self._head["service_tier"] = tier
         if name in _ENDS and isinstance(response, dict):
-            for place, item in enumerate(_dicts(response.get("output"))):
+            for place, item in enumerate(dicts(response.get("output"))):
                 yield from self._rest(place, item)
             stated = response.get("usage")
             self._stated = stated if isinstance(stated, dict) else {}
@@ -148,7 +149,7 @@ class ChatChunks:
                 self._tell(place, text)
                 yield {"reasoning_content": text}, None
         elif kind == "message":
-            for part in _dicts(item.get("content")):
+            for part in dicts(item.get("content")):
                 text = part.get("text") or part.get("refusal")
                 if isinstance(text, str):
                     self._tell(place, text)
@@ -164,16 +165,16 @@ def completion_of(
     message: Event = {"role": "assistant", "content": None, "refusal": None}
     texts: dict[str, list[str]] = {"content": [], "refusal": [], "reasoning_content": []}
     calls, notes, likely = [], [], []
-    for item in _dicts(reply.get("output")):
+    for item in dicts(reply.get("output")):
         if item.get("type") in _CALLS:
             calls.append(call_of(item))
         elif item.get("type") == "reasoning":
             texts["reasoning_content"].append(thought_in(item))
-        for part in _dicts(item.get("content")) if item.get("type") == "message" else ():
+        for part in dicts(item.get("content")) if item.get("type") == "message" else ():
             name = "refusal" if part.get("type") == "refusal" else "content"
             texts[name].append(str(part.get("refusal" if name == "refusal" else "text") or ""))
-            notes += [note for note in map(_note, _dicts(part.get("annotations"))) if note]
-            likely += _dicts(part.get("logprobs"))
+            notes += [note for note in map(_note, dicts(part.get("annotations"))) if note]
+            likely += dicts(part.get("logprobs"))
     message |= {name: "".join(parts) for name, parts in texts.items() if any(parts)}
     message |= {"tool_calls": calls} if calls else {}
     message |= {"annotations": notes} if notes else {}
@@ -209,7 +210,7 @@ def reason_of(response: Mapping[str, Any]) -> str:
         details = response.get("incomplete_details")
         reason = details.get("reason") if isinstance(details, dict) else None
         return _REASONS.get(str(reason), "length")
-    called = any(item.get("type") in _CALLS for item in _dicts(response.get("output")))
+    called = any(item.get("type") in _CALLS for item in dicts(response.get("output")))
     return "tool_calls" if called else "stop"
 
 
@@ -223,7 +224,7 @@ def call_of(item: Mapping[str, Any]) -> Event:
 def thought_in(item: Mapping[str, Any]) -> str:
     """What a thought tells: its summary, else itself."""
     for name in ("summary", "content"):
-        texts = [part.get("text") for part in _dicts(item.get(name))]
+        texts = [part.get("text") for part in dicts(item.get(name))]
         if found := "\n\n".join(text for text in texts if isinstance(text, str)):
             return found
     return ""
@@ -249,20 +250,16 @@ def _note(note: Any) -> Event:
 
 
 def _probabilities(rows: Any) -> Event:
-    return {"content": [_token(row) for row in _dicts(rows)], "refusal": None}
+    return {"content": [_token(row) for row in dicts(rows)], "refusal": None}
 
 
 def _token(row: Event) -> Event:
-    tops = [_token(top) for top in _dicts(row.get("top_logprobs"))]
+    tops = [_token(top) for top in dicts(row.get("top_logprobs"))]
     data = row["bytes"] if isinstance(row.get("bytes"), list) else list(
         str(row.get("token", "")).encode()
     )  # fmt: skip
     found = {"token": str(row.get("token", "")), "logprob": row.get("logprob"), "bytes": data}
     return {**found, "top_logprobs": tops}
-
-
-def _dicts(values: Any) -> list[Event]:
-    return [it for it in values if isinstance(it, dict)] if isinstance(values, list) else []
 
 
 def _data(value: Event) -> bytes:

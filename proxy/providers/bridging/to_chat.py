@@ -4,13 +4,14 @@ What a provider would have to keep, or to do by itself between two words (hosted
 can ask for: it is refused by name. What changes nothing about an answer is left out.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from bsod.lib import clock
 from proxy.providers.base import Asked, Refused
 from proxy.providers.bridging.counts import tier_of
 from proxy.providers.bridging.turns import messages_of
+from proxy.providers.reading import dicts
 
 # What only a provider that keeps answers, or its own workers, can do: refused unless empty.
 _STATEFUL = {
@@ -92,7 +93,7 @@ def _choice(choice: Mapping[str, Any]) -> tuple[Any, set[Any] | None]:
     if kind in ("function", "custom"):
         return {"type": kind, kind: {"name": choice.get("name")}}, None
     if kind == "allowed_tools":
-        named = [tool.get("name") for tool in _dicts(choice.get("tools"))]
+        named = [tool.get("name") for tool in dicts(choice.get("tools"))]
         return choice.get("mode", "auto"), {name for name in named if isinstance(name, str)}
     raise Refused("tool_choice", f"This model has no tool of the type '{str(kind)[:64]}'.")
 
@@ -145,12 +146,6 @@ def _list(body: Mapping[str, Any], name: str) -> list[Any]:
     if not isinstance(value, list | None):
         raise Refused(name, f"'{name}' must be a list.")
     return value or []
-
-
-def _dicts(value: Any) -> Iterator[dict[str, Any]]:
-    return (
-        (item for item in value if isinstance(item, dict)) if isinstance(value, list) else iter(())
-    )
 
 
 def echo(asked: Asked) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Bodies that are sent piece by piece: as the provider takes them, and no longer than it does."""
 
 import asyncio
+import contextlib
 import hashlib
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -252,3 +253,30 @@ def test_a_body_that_cannot_be_read_breaks_the_request_off(up: FaultServer, tmp_
 
     assert eventually(lambda: not up.open_connections)
     assert not any(seen.body_complete for seen in up.seen)
+
+
+def test_connections_that_a_burst_has_left_are_not_kept_beside_the_one_in_use(
+    up: FaultServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "IDLE", 0.1)
+
+    async def story(client: http.Client) -> None:
+        await post(client, up, b"")
+        before = _sockets()
+        await asyncio.gather(*(post(client, up, b"") for _ in range(6)))
+        assert _sockets() > before
+        async with asyncio.timeout(2):
+            while _sockets() > before:
+                await post(client, up, b"")
+                await asyncio.sleep(0.01)
+
+    talk(story)
+
+
+def _sockets() -> int:
+    """Of this process, which is the provider too."""
+    found = 0
+    for path in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            found += str(path.readlink()).startswith("socket:")
+    return found

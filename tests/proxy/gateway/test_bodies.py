@@ -9,7 +9,7 @@ from bsod.lib.terms import Tier
 from proxy.models import Stat
 from tests import kit
 from tests.kit import Person, Site
-from tests.rawclient import CHAT, JSON_TYPE, Raw, chat_once, once, peak_memory
+from tests.rawclient import CHAT, JSON_TYPE, Raw, chat_once, memory_now, once, peak_memory
 from tests.upstream import FaultServer, chat
 
 pytestmark = pytest.mark.once
@@ -378,6 +378,8 @@ def test_large_bodies_are_capped_and_do_not_fill_the_memory(
         (text.encode() + b',"pad":"' + b"x" * (31 * MB) + b'"}', (), 200),
     ]  # fmt: skip
     for body, headers, status in cases:
+        # The one before is let go of in its own time, and is no part of this one.
+        assert kit.eventually(lambda: memory_now(worker) - before < 16 * MB, 10)
         assert chat_once(site, alice, body, *headers).status == status
         assert peak_memory(worker) - before < 4 * 32 * MB
     crowds = [
