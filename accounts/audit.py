@@ -33,23 +33,17 @@ class Verb(StrEnum):
     CHANGE = "change"
     DELETE = "delete"
 
-    ACCOUNT_CREATE = "account.create"
     ACCOUNT_BAN = "account.ban"
     ACCOUNT_UNBAN = "account.unban"
     ACCOUNT_PLAN = "account.plan"
     ACCOUNT_GRANT = "account.grant"
     ACCOUNT_CORRECT = "account.correct"
     ACCOUNT_SIGN_OUT = "account.sign_out"
-    ACCOUNT_ENABLE = "account.enable"
-    ACCOUNT_DISABLE = "account.disable"
     ACCOUNT_STAFF = "account.staff"
-    ACCOUNT_PASSWORD = "account.password"  # noqa: S105  # a word, not one of them
     ACCOUNT_FACTORS = "account.factors"
     ACCOUNT_CLOSE = "account.close"
 
     KEY_CREATE = "key.create"
-    KEY_CHANGE = "key.change"
-    KEY_ROTATE = "key.rotate"
     KEY_REVOKE = "key.revoke"
 
     PROMO_CREATE = "promo.create"
@@ -63,10 +57,8 @@ class Verb(StrEnum):
     DONATION_RESUME = "donation.resume"
     DONATION_CHANGE = "donation.change"
     DONATION_TRUST = "donation.trust"
-    DONATION_DIED = "donation.died"
 
     PROVIDER_CREATE = "provider.create"
-    PROVIDER_CHANGE = "provider.change"
     PROVIDER_DELETE = "provider.delete"
     PROVIDER_RESTORE = "provider.restore"
     PROVIDER_LOCK = "provider.lock"

@@ -137,5 +137,5 @@ class AgainCode(CodeField, FreshCode, second.ReauthenticateForm):  # type: ignor
     pass
 
 
-class FirstCode(CodeField, ActivateTOTPForm):  # type: ignore[misc]  # as above
+class FirstCode(CodeField, FreshCode, ActivateTOTPForm):  # type: ignore[misc]  # as above
     pass

@@ -89,6 +89,7 @@ def send_again(request: HttpRequest) -> HttpResponse:
     if login is None:
         return redirect("account_login")
     send_verification_email_at_login(request, login)
+    messages.success(request, _("Sent once more."))
     return redirect("account_email_verification_sent")
 
 

@@ -4,6 +4,8 @@ The hidden key of an account's console is nobody's to touch: it is not among `ke
 """
 
 import ipaddress
+import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import QuerySet
+from django.utils.translation import gettext_lazy as _
 
 from accounts.audit import Verb, record
 from accounts.caps import checked
@@ -28,6 +31,8 @@ OWN = (
     "name", "permissions", "caps", "requests_per_minute", "open_calls", "allowed_models",
     "networks", "expires_at",
 )  # fmt: skip
+# They turn the text around that stands beside a name.
+_TURNING = re.compile("[\u202a-\u202e\u2066-\u2069]")
 
 
 def create_key(
@@ -46,8 +51,8 @@ def create_key(
 ) -> tuple[ApiKey, str]:
     """Mint a key; returns its row and its full text, which nobody can show again.
 
-    Raises ValidationError on an unknown permission or bucket, a negative cap, a network that
-    is none, or an operator key for somebody who is not staff.
+    Raises ValidationError on an unknown permission or bucket, a negative cap, a name or a network
+    that is none, or an operator key for somebody who is not staff.
     """
     if operator and not account.is_staff:
         raise ValidationError("Operator keys are for staff only.")
@@ -57,7 +62,7 @@ def create_key(
         digest=token.digest,
         last4=text[-4:],
         account=account,
-        name=name,
+        name=_name(name),
         permissions=_permissions(permissions),
         caps=checked(caps or {}),
         requests_per_minute=requests_per_minute,
@@ -86,12 +91,12 @@ def change(key: ApiKey, **said: Any) -> ApiKey:
     unknown = set(said) - set(OWN)
     if unknown:
         raise ValidationError(f"Nobody can change: {', '.join(sorted(unknown))}.")
-    clean = {"permissions": _permissions, "caps": checked, "networks": _networks,
+    clean = {"name": _name, "permissions": _permissions, "caps": checked, "networks": _networks,
              "allowed_models": _names}  # fmt: skip
     with transaction.atomic():
         fresh = ApiKey.objects.select_for_update().get(pk=key.pk)
         if fresh.revoked_at:
-            raise ValidationError("A revoked key cannot be changed.")
+            raise ValidationError(_("A revoked key cannot be changed."))
         for name, value in said.items():
             setattr(fresh, name, clean[name](value) if name in clean else value)
         fresh.full_clean()
@@ -111,7 +116,7 @@ def rotate(key: ApiKey, grace: timedelta = timedelta(0)) -> tuple[ApiKey, str]:
     with transaction.atomic():
         old = ApiKey.objects.select_for_update().get(pk=key.pk)
         if not old.alive(now):
-            raise ValidationError("Only a key that works can be replaced.")
+            raise ValidationError(_("Only a key that works can be replaced."))
         more = {name: getattr(old, name) for name in OWN} | {"unlimited": old.unlimited}
         made, text = create_key(old.account, **more, operator=old.operator)
         ends = min(filter(None, (old.expires_at, now + grace)))
@@ -131,6 +136,16 @@ def revoke(key: ApiKey, *, by: Account | None = None, reason: str = "") -> bool:
     return bool(done)
 
 
+def _name(text: str) -> str:
+    """A name in one line, of what can be seen: it stands in tables, sentences and files."""
+    name = " ".join(text.split())
+    hidden = any(unicodedata.category(character) == "Cc" for character in name)
+    seen = not name or any(map(str.isprintable, name))
+    if hidden or not seen or _TURNING.search(name):
+        raise ValidationError(_("A name is made of characters that can be seen."), code="name")
+    return name
+
+
 def _permissions(asked: Sequence[str] | None) -> list[str]:
     if asked is None:
         return every_permission()
@@ -144,17 +159,24 @@ def _names(models: Sequence[str]) -> list[str]:
     """Model ids, each once, in their order."""
     names = list(dict.fromkeys(name.strip() for name in models if name.strip()))
     if len(names) > MOST_LISTED or any(len(name) > 256 for name in names):
-        raise ValidationError(f"At most {MOST_LISTED} models of 256 characters can be listed.")
+        text = _("At most %(most)s models of 256 characters can be listed.")
+        raise ValidationError(text, "allowed_models", {"most": MOST_LISTED})
     return names
 
 
 def _networks(networks: Sequence[str]) -> list[str]:
     if len(networks) > MOST_LISTED:
-        raise ValidationError(f"At most {MOST_LISTED} networks can be listed.")
+        text = _("At most %(most)s networks can be listed.")
+        raise ValidationError(text, "networks", {"most": MOST_LISTED})
+    return [str(_plain(_network(network))) for network in networks]
+
+
+def _network(text: str) -> Network:
     try:
-        return [str(_plain(ipaddress.ip_network(network, strict=False))) for network in networks]
-    except ValueError as error:
-        raise ValidationError(f"Not a network: {error}.") from None
+        return ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        said = _("Not a network: %(text)s.")
+        raise ValidationError(said, "networks", {"text": text[:80]}) from None
 
 
 def _plain(network: Network) -> Network:

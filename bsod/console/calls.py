@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
 from accounts.keys.models import ApiKey
@@ -13,6 +14,7 @@ from quotas.models import Entry
 
 _FIELDS = ("id", "created_at", "model", "route", "api_key_id", "bucket", "amount", "latency_ms",
            "status", "state", "end_reason")  # fmt: skip
+SEARCHED = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +42,34 @@ class Call:
         return self.state == EntryState.SETTLED and not self.result
 
 
-def last_calls(account: Account, now: datetime, count: int, before: str = "") -> list[Call]:
-    """The newest calls, or those before one of them."""
-    rows = Entry.objects.filter(account=account, kind=EntryKind.CALL)
-    if before:
-        rows = rows.filter(id__lt=before)
+def leaf_of_calls(
+    account: Account, now: datetime, count: int, before: str = "", key: int | None = None
+) -> tuple[list[Call], str]:
+    """The newest calls, or those before one of them; and before which the next ones are, if any.
+
+    Those of one key are looked for among the account's newest only: no index knows them.
+    """
+    floor = _floor(account, before) if key else ""
+    found = last_calls(account, now, count + 1, before, key, floor)
+    return found[:count], found[count - 1].id if len(found) > count else floor
+
+
+def _floor(account: Account, before: str) -> str:
+    rows = _before(Entry.objects.filter(account=account), before).order_by("-id")
+    return rows.values_list("id", flat=True)[SEARCHED : SEARCHED + 1].first() or ""
+
+
+def _before(rows: "QuerySet[Entry]", before: str) -> "QuerySet[Entry]":
+    return rows.filter(id__lt=before) if before else rows
+
+
+def last_calls(
+    account: Account, now: datetime, count: int, before: str = "", key: int | None = None,
+    floor: str = "",
+) -> list[Call]:  # fmt: skip
+    rows = _before(Entry.objects.filter(account=account, kind=EntryKind.CALL), before)
+    if key:
+        rows = rows.filter(api_key=key, id__gte=floor)
     found = list(rows.order_by("-id").values(*_FIELDS)[:count])
     names = dict(
         ApiKey.objects.filter(pk__in={row["api_key_id"] for row in found}).values_list("pk", "name")

@@ -20,12 +20,15 @@ from accounts.keys.models import ApiKey
 from accounts.models import Account
 from bsod.console.donated import described, use
 from bsod.lib import clock
+from bsod.notices.models import Notice
+from promos.service import history
+from proxy.models import Object
 from quotas.models import Balance, Entry, UsageDay
 
 _PAGE = 1000
 _ACCOUNT = (
     "id", "username", "email", "plan_id", "plan_started_at", "plan_expires_at", "language",
-    "theme", "date_joined", "last_login", "terms_accepted_at",
+    "theme", "donation_notices", "date_joined", "last_login", "terms_accepted_at",
 )  # fmt: skip
 _KEY = (
     "id", "public_id", "last4", "name", "permissions", "caps", "requests_per_minute",
@@ -48,6 +51,8 @@ _BALANCE = (
     "expires_at",
     "created_at",
 )
+_OBJECT = ("id", "kind", "upstream_id", "data", "created_at", "expires_at")
+_NOTICE = ("id", "topic", "facts", "created_at", "sent_at")
 _USAGE = (
     "id", "day", "api_key_id", "model", "bucket", "calls", "amount", "prompt_tokens",
     "completion_tokens",
@@ -71,6 +76,8 @@ async def export(account: Account) -> AsyncIterator[str]:
 def _long(account: Account) -> "Iterator[tuple[str, QuerySet[Any], tuple[str, ...]]]":
     """What may have very many rows."""
     kept: tuple[tuple[str, type[Model], tuple[str, ...]], ...] = (
+        ("objects", Object, _OBJECT),
+        ("notices", Notice, _NOTICE),
         ("balances", Balance, _BALANCE),
         ("usage", UsageDay, _USAGE),
         ("entries", Entry, _ENTRY),
@@ -105,6 +112,15 @@ def _profile(account: Account) -> dict[str, Any]:
             "donations": [
                 described(row) | {"use": use(row)}
                 for row in account.donations.select_related("provider").order_by("pk")
+            ],
+            "promo_codes": [
+                {
+                    "last4": row.code.last4,
+                    "granted": row.granted,
+                    "redeemed_at": row.created_at,
+                    "expires_at": row.expires_at,
+                }
+                for row in history(account, _PAGE)
             ],
             "keys": list(
                 ApiKey.objects.filter(account=account, console=False).order_by("pk").values(*_KEY)

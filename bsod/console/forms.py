@@ -53,12 +53,23 @@ class Units(forms.IntegerField):
 
 
 class Lines(forms.CharField):
-    """A list, one a line or with commas between."""
+    """A list, one a line or with commas between. Its text is held to what a text is held to."""
 
-    def to_python(self, value: Any) -> Any:
-        text = super().to_python(value) or ""
+    def clean(self, value: Any) -> Any:
+        text = super().clean(value) or ""
         return [word for line in text.splitlines() for part in line.split(",")
                 if (word := part.strip())]  # fmt: skip
+
+
+class Moment(forms.DateTimeField):
+    """A moment or a day, as people and scripts write it; of UTC where no zone is said."""
+
+    def to_python(self, value: Any) -> datetime | None:
+        try:
+            moment = super().to_python(value)
+            return moment.astimezone(UTC) if moment else None
+        except OverflowError:  # beyond the years there are
+            raise forms.ValidationError(self.error_messages["invalid"], "invalid") from None
 
 
 class KeyForm(forms.Form):
@@ -70,15 +81,15 @@ class KeyForm(forms.Form):
     )
     requests_per_minute = Units(min_value=1, max_value=2**31 - 1, required=False)
     open_calls = Units(min_value=1, max_value=2**31 - 1, required=False)
-    allowed_models = Lines(required=False, max_length=60_000)
+    allowed_models = Lines(required=False, max_length=130_000)
     networks = Lines(required=False, max_length=30_000)
     expires = forms.ChoiceField(choices=TERMS, required=False)
-    expires_at = forms.DateTimeField(
-        required=False, input_formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S%z"]
-    )
+    expires_at = Moment(required=False, input_formats=["%Y-%m-%d"])
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, ends: datetime | None = None, **kwargs: Any) -> None:
+        """`ends`: when the key that is changed expires by now."""
         super().__init__(*args, **kwargs)
+        self._ends = ends
         for bucket in Bucket:
             self.fields[CAP + bucket] = Units(min_value=0, max_value=MOST, required=False)
 
@@ -91,7 +102,9 @@ class KeyForm(forms.Form):
             moment = clock.now() + timedelta(days=int(term))
         elif not term and "expires" in self.data:
             moment = None
-        if moment and moment <= clock.now():
+        if moment and self._ends and moment == self._ends.replace(second=0, microsecond=0):
+            moment = self._ends  # as the form showed it, be it over or not
+        elif moment and moment <= clock.now():
             self.add_error("expires_at", _("That moment is over."))
         said["expires_at"] = moment
         return said
@@ -117,6 +130,9 @@ class KeyForm(forms.Form):
 
     def video_caps(self) -> list[tuple[str, Any, Any]]:
         return [cap for cap in self._caps() if cap[0].startswith("video")]
+
+    def video_said(self) -> bool:
+        return any(field.value() not in (None, "") for _bucket, _look, field in self.video_caps())
 
     def _caps(self) -> Iterator[tuple[str, Any, Any]]:
         for bucket, look in LOOKS.items():
@@ -174,22 +190,7 @@ def _field(name: str, value: Any) -> dict[str, Any]:
             raise ValueError("caps")
         return {CAP + bucket: (value or {}).get(bucket) for bucket in Bucket}
     if name == "expires_at":
-        return {"expires": DATE if value else "", name: _moment(value)}
+        return {"expires": DATE if value else "", name: value or ""}
     if name in ("allowed_models", "networks"):
         return {name: "\n".join(value or [])}
     return {name: value}
-
-
-def _moment(value: str | None) -> str:
-    """A moment as a script writes it, in the form's own spelling."""
-    try:
-        moment = datetime.fromisoformat(value) if value else None
-    except ValueError:
-        raise ValueError("expires_at") from None
-    if moment is None:
-        return ""
-    return (
-        (moment if moment.tzinfo else moment.replace(tzinfo=UTC))
-        .astimezone(UTC)
-        .strftime("%Y-%m-%dT%H:%M:%S%z")
-    )

@@ -153,7 +153,7 @@ def _change(request: HttpRequest, said: Any, key: ApiKey | None) -> HttpResponse
     if request.content_type == "application/json":
         more = {name: value for name, value in said.items() if name not in ("action", "id")}
         said = spoken(more, fields_of(key))
-    form = KeyForm(said)
+    form = KeyForm(said, ends=key.expires_at)
     if not _holds(form, lambda said: service.change(key, **said)):
         return _wrong(request, form, key)
     if wants_json(request):
@@ -210,15 +210,11 @@ def _holds(form: KeyForm, act: Callable[[dict[str, Any]], Any]) -> bool:
     except ValidationError as error:
         fields = error.error_dict if hasattr(error, "error_dict") else {None: error.error_list}
         for name, errors in fields.items():
-            form.add_error(name if name in form.fields else _place(errors), errors)
+            # A complaint that names no field may be known by its code.
+            places = [name, *(error.code for error in errors)]
+            form.add_error(next((one for one in places if one in form.fields), None), errors)
         return False
     return True
-
-
-def _place(errors: list[ValidationError]) -> str | None:
-    """The field a complaint is about that names none."""
-    text = " ".join(str(error.message) for error in errors)
-    return "networks" if "network" in text else "allowed_models" if "models" in text else None
 
 
 def _wrong(request: HttpRequest, form: KeyForm, key: ApiKey | None) -> HttpResponse:

@@ -4,6 +4,7 @@ A request with a bearer's key is `bsod.usage`'s; one of a session gets the page,
 as CSV. The numbers are those of `quotas.usage`: sums of days, never a look at single calls.
 """
 
+from codecs import BOM_UTF8
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -12,20 +13,21 @@ from urllib.parse import urlencode
 
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
+from django.utils.formats import date_format
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 from django.views.decorators.http import require_safe
 
 from accounts.keys.models import ApiKey
 from bsod import usage as told
-from bsod.console.calls import last_calls
+from bsod.console.calls import leaf_of_calls
 from bsod.console.errors import refuse
 from bsod.console.keyrows import Bars, bars, days_to
 from bsod.console.pages import link, owner, packed_page, signed_in, turned
 from bsod.console.quota import LOOKS, Look
 from bsod.lib import clock
 from bsod.lib.terms import Bucket
-from proxy.errors import ApiError
+from proxy.errors import ApiError, invalid
 from quotas import usage as sums
 from quotas.usage import By, Span
 
@@ -82,13 +84,13 @@ def _page(request: HttpRequest) -> HttpResponse:
     totals = sums.totals(by_day)
     by = next((by for by in _BY if by == request.GET.get("by")), By.MODEL)
     rows, leaf = turned(request, _table(request, days, chosen, by), PAGE)
-    before = request.GET.get("before", "")[:26]
-    calls = last_calls(owner(request), now, CALLS + 1, before)
+    before = _id(request.GET.get("before", ""))
+    key = chosen[0] if chosen else None
+    calls, older = leaf_of_calls(owner(request), now, CALLS, before, key)
     return render(request, "console/usage.html", {
         "first": date.fromisoformat(days[0]), "last": now.date(), "length": str(length),
         "spans": [(text, link(request, days=text, before="")) for text in SPANS],
-        "keys": sorted(names.items(), key=lambda each: each[1])[:MOST_KEYS],
-        "key": request.GET.get("key", ""),
+        "keys": _to_choose(names, key), "key": key,
         "csv": _csv_link(request, days),
         "wide": _wide(amounts, days), "small": _small(amounts, days),
         "totals": totals, "chart": _chart(amounts, days), "days": _days(amounts, days),
@@ -96,8 +98,8 @@ def _page(request: HttpRequest) -> HttpResponse:
         "tabs": [(label, link(request, by=name, before=""), name == by)
                  for name, label in _TABS.items()],
         "rows": [_row(row, names, totals["amount"]) for row in rows], "leaf": leaf,
-        "calls": calls[:CALLS],
-        "older": link(request, before=calls[CALLS - 1].id) if len(calls) > CALLS else "",
+        "calls": calls,
+        "older": link(request, before=older) if older else "",
         "newer": link(request, before="") if before else "",
     })  # fmt: skip
 
@@ -112,13 +114,26 @@ def _chosen(text: str, names: Mapping[int, str]) -> list[int] | None:
     return found
 
 
+def _to_choose(names: Mapping[int, str], key: int | None) -> list[tuple[int, str]]:
+    """The keys by their names, and among them the one that is chosen, however many there are."""
+    found = sorted(names.items(), key=lambda each: each[1])
+    return found[:MOST_KEYS] + [each for each in found[MOST_KEYS:] if each[0] == key]
+
+
+def _id(text: str) -> str:
+    """What may be a call's id; a database need not be asked for anything else."""
+    return text[:26] if text.isascii() and text.isalnum() else ""
+
+
 def _table(request: HttpRequest, days: Sequence[str], keys: list[int] | None, by: By) -> Any:
     rows = sums.query(owner(request).pk, Span(days[0], days[-1], {by}, keys))
     return rows.order_by("-day", "bucket") if by is By.DAY else rows.order_by("-sum_amount")
 
 
 def _row(row: dict[str, Any], names: Mapping[int, str], totals: Mapping[str, int]) -> Row:
-    name = row.get("model") or names.get(row.get("api_key_id", 0), "") or row.get("day") or ""
+    name = row.get("model") or names.get(row.get("api_key_id", 0), "")
+    if day := row.get("day"):
+        name = date_format(date.fromisoformat(day), str(_("j F Y")))
     whole = totals.get(row["bucket"], 0)
     share = round(1000 * row["sum_amount"] / whole) if whole else 0
     return Row(name, row["bucket"], row["sum_calls"], row["sum_amount"], share)
@@ -176,6 +191,8 @@ def _csv(request: HttpRequest, names: dict[int, str], today: date) -> HttpRespon
     asked = {name: request.GET[name] for name in ("by", "from", "to", "key", "model")
              if request.GET.get(name)}  # fmt: skip
     try:
+        if "\0" in asked.get("model", ""):
+            raise invalid("model", "'model' cannot be that.")
         span = told.span_of(asked, names, today)
         rows = sums.used(owner(request).pk, span)
     except ApiError as error:
@@ -183,5 +200,7 @@ def _csv(request: HttpRequest, names: dict[int, str], today: date) -> HttpRespon
     except sums.TooMany:
         return refuse(request, 400, text=str(_("That would be too many rows: ask for fewer days.")))
     answer = told.sheet(rows, names, span)
+    # Excel takes a table for one of its own country's letters unless it begins like this.
+    answer.content = BOM_UTF8 + answer.content
     answer["Cache-Control"] = "no-store"
     return answer

@@ -40,6 +40,8 @@
     const create = form.dataset.passkey === "create";
     const button = form.querySelector("[data-passkey-start]");
     const words = form.querySelector("[data-passkey-said]");
+    // Enter in the name is a press of the button: the form alone has no passkey to send.
+    form.addEventListener("submit", (event) => { event.preventDefault(); button?.click(); });
     button?.addEventListener("click", async () => {
       words.hidden = true;
       button.disabled = true;
@@ -51,7 +53,9 @@
         form.elements.credential.value = JSON.stringify(said(credential));
         form.submit();
       } catch (error) {
-        words.textContent = error instanceof TypeError && error.message === "none" ? words.dataset.none : words.dataset.failed;
+        const none = error instanceof TypeError && error.message === "none";
+        const there = create && error.name === "InvalidStateError";
+        words.textContent = words.dataset[none ? "none" : there ? "there" : "failed"];
         words.hidden = false;
         button.disabled = false;
       }

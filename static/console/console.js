@@ -18,7 +18,9 @@
       await navigator.clipboard.writeText(source.textContent);
       say(document.body.dataset.copied);
     } catch {
+      // Over plain http there is no clipboard; what is selected can still be copied, at the worst by hand.
       getSelection().selectAllChildren(source);
+      if (document.execCommand("copy")) say(document.body.dataset.copied);
     }
   }
 
@@ -99,6 +101,9 @@
     select.addEventListener("change", settle);
     settle();
   }
+
+  // A form that came back: to what is wrong, rather than to the top of the page.
+  document.querySelector("main [aria-invalid=true]")?.focus();
 
   const search = document.querySelector("[data-slash]");
   document.addEventListener("keydown", (event) => {

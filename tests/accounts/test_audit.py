@@ -95,7 +95,7 @@ def test_facts_are_plain_values_and_never_a_secret(root: Account) -> None:
     assert event.facts["bucket"] == {"image": 3}
     assert len(event.facts["note"]) == 500
     assert (event.reason, event.address) == ("ab", "203.0.113.9")
-    assert record(None, Verb.DONATION_DIED, "key …1234").address == ""
+    assert record(None, Verb.DONATION_CHANGE, "key …1234").address == ""
     for wrong in ({"password": "x"}, {"api_secret": "x"}, {"a": {"token": "x"}}, {"sealed": 1}):
         with pytest.raises(ValueError, match="no fact"):
             record(root, Verb.CHANGE, root, **wrong)

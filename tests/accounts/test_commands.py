@@ -35,7 +35,7 @@ def test_a_user_and_a_key_are_two_commands() -> None:
     row = ApiKey.objects.get(public_id=token.public_id)
     assert (row.account_id, row.name, row.unlimited, row.operator) == (
         account.pk,
-        "two\nlines",
+        "two lines",
         False,
         False,
     )

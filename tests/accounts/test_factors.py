@@ -53,13 +53,15 @@ def test_an_app_is_set_up_and_its_codes_are_shown_once(visitor: Visitor) -> None
         )  # fmt: skip
 
     assert "Wrong or used code" in errors(confirm("000000"))
-    assert confirm(code(secret)).headers["Location"] == "/account/security/codes/"
+    first = code(secret)
+    assert confirm(first).headers["Location"] == "/account/security/codes/"
     shown = _CODES.findall(visitor.get("/account/security/codes/").text)
     assert len(set(shown)) == 10
     again = visitor.get("/account/security/codes/").text
     assert not _CODES.findall(again)
     assert "10 codes are left" in again
     assert visitor.get("/account/security/codes/file/").status_code == 403
+    assert "Wrong or used code" in errors(visitor.post("/account/again/code/", code=first))
     kept = json.dumps(list(Authenticator.objects.filter(user=bob).values_list("data", flat=True)))
     assert secret not in kept
     assert not any(each in kept for each in shown)
@@ -191,11 +193,16 @@ def test_a_passkey_is_made_and_signs_in_alone(site: Site, page: Page) -> None:
     sitting = Visitor(site).sit(bob, again=True)
     page.do("Network.setCookie", name="session", value=sitting.session.cookies["session"], url=home)
     page.open(f"{home}/account/security/passkeys/add/")
-    press(page, "[data-passkey-start]")
+    page.js("document.getElementById('id_name').focus()")
+    page.submit()
     assert page.js("location.pathname") == "/account/security/codes/", page.js(
         "document.querySelector('main').innerText"
     )
     assert Authenticator.objects.filter(user=bob, type="webauthn").count() == 1
+    page.open(f"{home}/account/security/passkeys/add/")
+    page.js("document.querySelector('[data-passkey-start]').click()")
+    said = "document.querySelector('[data-passkey-said]').innerText"
+    assert kit.eventually(lambda: "has a passkey" in page.js(said))
     page.do("Network.clearBrowserCookies")
     page.open(f"{home}/login/?next=/account/")
     press(page, "[data-passkey-start]")

@@ -135,6 +135,11 @@ def test_the_consoles_own_key_is_nobodys_to_touch(seat: Seat, alice: Person) -> 
         ({"name": ""}, "name"),
         ({"name": "x" * 81}, "name"),
         ({"name": "a\0b"}, "name"),
+        ({"name": "\u200b"}, "name"),
+        ({"name": "a\u202eb"}, "name"),
+        ({"name": "x", "expires_at": "9999-12-31T23:59:59-23:59"}, "expires_at"),
+        ({"name": "x", "expires_at": "0001-01-01T00:00:00+23:59"}, "expires_at"),
+        ({"name": "x", "allowed_models": ["a\0"]}, "allowed_models"),
         ({}, "name"),
         ([], None),
     ],
@@ -160,7 +165,27 @@ def test_a_form_that_is_wrong_comes_back_as_it_was_filled_in(seat: Seat, alice: 
     assert "Say on which date." in answer.text
     refused = sent(seat, "/create-key/", name="bot", networks="nowhere")
     assert "Not a network" in refused.text
+    never = {"expires": "date", "expires_at": "9999-12-31T23:59-23:59"}
+    assert sent(seat, "/create-key/", name="bot", **never).status_code == 400
+    seat.session.cookies["django_language"] = "ru"
+    hidden = sent(seat, "/create-key/", name="bot", networks="nowhere", **{"cap:video.sora2": "x"})
+    assert '<details class="fold" open><summary>Лимиты видео' in hidden.text
+    assert "Это не сеть: nowhere." in sent(seat, "/create-key/", name="x", networks="nowhere").text
     assert newest(alice).pk == alice.key.pk
+
+
+def test_a_new_name_leaves_the_end_of_a_key_as_it_was(seat: Seat, alice: Person) -> None:
+    for ends in (clock.now() + timedelta(days=2, seconds=7.25), clock.now() - timedelta(days=1)):
+        key, _text = create_key(alice.account, "old", expires_at=ends)
+        page = seat.get(f"/access/{key.pk}/", headers=PAGE).text
+        shown = re.search(r'name="expires_at" value="([^"]+)"', page)
+        assert shown
+        act = {"action": "change", "id": key.pk}
+        said = {"name": " by\nhand ", "expires": "date", "expires_at": shown.group(1)}
+        assert sent(seat, "/key-action/", **act, **said).status_code == 302
+        assert seat.post("/key-action/", act | {"open_calls": 2}).status_code == 200
+        row = ApiKey.objects.get(pk=key.pk)
+        assert (row.name, row.open_calls, row.expires_at) == ("by hand", 2, ends)
 
 
 def test_a_form_of_another_site_does_nothing(site: Site, seat: Seat, alice: Person) -> None:

@@ -9,6 +9,7 @@ import pytest
 import requests
 from django.conf import settings
 
+from accounts.keys.service import create_key
 from bsod.console.tabs import TABS
 from tests import kit, messages
 from tests.bsod.chromium import Chromium, Page, browser
@@ -154,7 +155,7 @@ def test_a_first_visit_asks_nobody_else_and_little_of_us(page: Page, site: Site,
     assert sum(sizes.values()) <= MOST, sizes
 
 
-@pytest.mark.parametrize("path", [*MINE, "/access/new/", "/nope/"])
+@pytest.mark.parametrize("path", [*MINE, "/access/new/", "/docs/?q=batch", "/nope/"])
 def test_nothing_reaches_beyond_a_small_phone(page: Page, site: Site, path: str) -> None:
     page.do("Network.setCookie", name="django_language", value="ru", url=site.url)
     page.shape(*PHONE)
@@ -213,8 +214,19 @@ def test_a_key_is_checked_without_leaving_the_page(page: Page, site: Site, up: F
 def test_the_samples_become_tabs(page: Page, site: Site) -> None:
     page.shape(*DESK)
     page.open(site.url + "/docs/")
-    panels = "[...document.querySelectorAll('.tab-panel')]"
+    panels = "[...document.querySelectorAll('.begin .tab-panel')]"
     seen = f"{panels}.filter(e => e.checkVisibility()).map(e => e.id)"
     assert page.js(seen) == ["quick-curl"]
     page.js("document.querySelector('#quick-tab-python').click()")
     assert page.js(seen) == ["quick-python"]
+
+
+def test_a_long_name_pushes_no_button_out_of_its_box(page: Page, site: Site, alice: Person) -> None:
+    key, _text = create_key(alice.account, "W" * 80)
+    page.shape(*PHONE)
+    page.open(f"{site.url}/access/?key={key.pk}")
+    for box, act in ((f"rotate-{key.pk}", "rotate"), (f"revoke-{key.pk}", "revoke")):
+        page.js(f"document.querySelector('[popovertarget={box}]').click()")
+        where = f"document.querySelector('#{box} [value={act}]').getBoundingClientRect().right"
+        assert 0 < page.js(where) < PHONE[0]
+        page.press("Escape")

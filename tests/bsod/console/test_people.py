@@ -16,12 +16,14 @@ from accounts.keys.service import create_key
 from accounts.models import Account
 from bsod.console.leaving import leave
 from bsod.lib.terms import Bucket
+from proxy.models import Object
 from quotas.meter import grant
 from quotas.models import Balance, Entry, Outcome, UsageDay
 from tests import kit
 from tests.accounts.door import Visitor, member, text_of
 from tests.bsod.browser import errors
 from tests.kit import Person, Site
+from tests.promos.offers import code, tried
 from tests.upstream import FaultServer, Gate, chat, sse, sse_frame
 
 
@@ -114,6 +116,11 @@ def test_an_export_has_all_that_is_kept_and_no_secret(site: Site, up: FaultServe
     site.chat(bob, supplied)
     site.chat(eve, supplied)
     (entry,) = bob.closed()
+    promo = code(grants={"file": 2})
+    assert tried(bob, promo) is None
+    key = supplied.key_row()
+    Object.objects.create(account=bob.account, provider=key.provider, key=key, kind="file",
+                          upstream_id=kit.unique("file"))  # fmt: skip
     visitor = Visitor(site).sit(bob.account, again=True)
     assert "keys without their secrets" in text_of(visitor.get("/account/export/"))
     answer = visitor.post("/account/export/")
@@ -121,7 +128,10 @@ def test_an_export_has_all_that_is_kept_and_no_secret(site: Site, up: FaultServe
     assert answer.headers["Cache-Control"] == "no-store"
     found = answer.json()
     assert found["account"]["username"] == bob.account.username
-    assert [row["id"] for row in found["entries"]] == [entry.id]
+    assert entry.id in [row["id"] for row in found["entries"]]
+    assert [row["last4"] for row in found["promo_codes"]] == [promo[-4:]]
+    assert found["objects"][0]["upstream_id"].startswith("file-")
+    assert found["notices"] == []
     assert found["usage"][0]["amount"] == entry.amount
     assert [key["name"] for key in found["keys"]] == ["bob's laptop"]
     assert found["email_addresses"][0]["email"] == bob.account.email
