@@ -67,6 +67,8 @@ def _chat() -> Words:
         "streaming_short": _("streaming"),
         "first_token": _("first token {time}"),
         "cut": _("cut off by the limit of tokens"),
+        "filtered": _("cut off by the provider’s content filter"),
+        "said_nothing": _("the model said nothing"),
         "stopped": _forms(
             lambda n: ngettext(
                 "Stopped. {n} token charged, {back} given back.",
@@ -90,6 +92,7 @@ def _chat() -> Words:
         "copy_answer": _("Copy the answer"),
         "copy_code": _("Copy the code"),
         "undo": _("Leave as it was"),
+        "delete": _("Delete"),
         "resend": _("Send again"),
         "still_running": _("An answer is still coming. Stop it first."),
         "nothing_yet": _("Nothing has been said yet."),
@@ -102,6 +105,8 @@ def _chat() -> Words:
         "no_catalogue": _("The list of models could not be loaded."),
         "remove": _("Remove {name}"),
         "file_kind": _("{name} cannot be sent: pictures, PDF, sound (MP3, WAV) and text can."),
+        "file_route": _("{name} cannot be sent: this route takes text alone."),
+        "file_unread": _("{name} could not be read."),
         "file_large": _("{name} is too large: 20 MB go into one message."),
     }
 
@@ -134,6 +139,7 @@ def _faults() -> Words:
         "f_us": _("Not your fault: ours."),
         "nothing": _("Nothing was charged."),
         "charged": _("{n} from {bucket} charged, {back} given back."),
+        "cost_later": _("If anything was charged, it is on the Usage page in a moment."),
         "request_id": _("Request id"),
         "sign_in": _("Sign in"),
         "do_again": _("Try again"),

@@ -1,7 +1,7 @@
 // One answer of one model: it is asked for, drawn as it comes, stopped, continued, and has a receipt.
 import * as api from "./api.js";
 import { copy, el, icon, iconButton, speak } from "./dom.js";
-import { faultCard } from "./faults.js";
+import { faultCard, LATE } from "./faults.js";
 import { goingOn, bodyOf } from "./request.js";
 import { Reply } from "./reply.js";
 import { events } from "./sse.js";
@@ -29,7 +29,7 @@ export class Answer {
     this.ask = ask;
     this.hooks = hooks;
     this.body = el("div", { class: "prose" });
-    this.thinking = el("details", { class: "thoughts", hidden: true }, el("summary", {}, icon("psychology", "i small"), el("span", {}, t("thoughts"))), el("div", { class: "plain" }));
+    this.thinking = el("details", { class: "thoughts", hidden: true }, el("summary", {}, icon("psychology", "i small"), el("span", {}, t("thoughts"))), el("div", { class: "plain", dir: "auto" }));
     this.foot = el("div", { class: "answer-foot" });
     this.place = el("article", { class: "answer", "aria-label": t("answer_of", { model: ask.model }) }, this.thinking, this.body, this.foot);
     this.#draw();
@@ -50,7 +50,7 @@ export class Answer {
     const before = this.text;
     this.state = "waiting";
     this.fault = null;
-    this.known = false; // whether it is known what this part has cost
+    this.known = this.late = false; // whether it is known what this part has cost, or will not be
     this.last = null;
     this.id = "";
     this.began = performance.now();
@@ -99,15 +99,18 @@ export class Answer {
     if (this.first === null) this.first = performance.now() - this.began;
     this.state = "streaming";
     this.text = before + reply.text;
-    if (reply.thoughts) this.#think(reply.thoughts);
+    if (reply.thoughts !== this.thoughts) this.#think(reply.thoughts);
     this.drawer.show(this.text);
     if (this.#shown !== this.state) this.#foot();
   }
 
   #think(text) {
-    this.thoughts = text;
+    const place = this.thinking.lastElementChild;
     this.thinking.hidden = false;
-    this.thinking.lastElementChild.textContent = text;
+    // What is there stays: it may be long, and somebody may be reading it.
+    if (!this.thoughts || !text.startsWith(this.thoughts)) place.textContent = text;
+    else place.append(text.slice(this.thoughts.length));
+    this.thoughts = text;
   }
 
   #failed(error) {
@@ -115,7 +118,7 @@ export class Answer {
       this.state = "stopped";
     } else {
       this.state = "failed";
-      this.fault = error instanceof api.Refusal ? error : new api.Refusal(0);
+      this.fault = error instanceof api.Refusal ? error : new api.Refusal(0, {}, this.id);
       if (!(error instanceof api.Refusal)) console.warn(error);
     }
   }
@@ -126,7 +129,8 @@ export class Answer {
     this.#draw();
     this.hooks.changed("closed");
     const id = this.fault?.id || this.id;
-    const receipt = id ? await api.receipt(id) : null;
+    // A call that nobody has taken, or a stream that was stopped before it began, costs nothing.
+    const receipt = id ? await api.receipt(id) : this.fault?.status === 0 ? undefined : null;
     this.last = receipt ?? null;
     if (receipt) this.receipts.push(receipt);
     this.known = receipt !== undefined;
@@ -140,7 +144,7 @@ export class Answer {
     this.place.classList.toggle("streaming", this.busy);
     this.place.setAttribute("aria-busy", String(this.busy));
     this.place.querySelector(".fault-card")?.remove();
-    if (this.fault) this.foot.before(faultCard(this.fault, this.known ? this.last : undefined, { again: () => this.hooks.again(this), pick: this.hooks.pick }));
+    if (this.fault) this.foot.before(faultCard(this.fault, this.known ? this.last : this.late ? LATE : undefined, { again: () => this.hooks.again(this), pick: this.hooks.pick }));
     this.#foot();
   }
 
@@ -154,7 +158,7 @@ export class Answer {
   pieces() {
     if (this.state === "waiting") return [t("waiting")];
     if (this.state === "streaming") {
-      const tokens = this.usage?.completion ?? Math.max(1, Math.round(this.text.length / 4));
+      const tokens = this.usage?.completion ?? Math.max(1, Math.round((this.text.length + this.thoughts.length) / 4));
       const since = (performance.now() - this.began - this.first) / 1000;
       return [t("streaming", { time: seconds(this.first) }), since > 0.3 ? t("tokens_speed", { n: tokens, speed: num(Math.round(tokens / since)) }) : t("tokens", { n: tokens })];
     }
@@ -165,6 +169,8 @@ export class Answer {
     const speed = this.usage?.completion > 1 && rest > 20 ? t("speed", { speed: num(Math.round(this.usage.completion / rest * 1000)) }) : "";
     if (this.first !== null) said.push((this.#far = [t("first_token", { time: seconds(this.first) }), speed])[0], seconds(this.took), ...(speed ? [speed] : []));
     if (this.finish === "length") said.push(t("cut"));
+    else if (this.finish === "content_filter") said.push(t("filtered"));
+    else if (!this.text) said.push(t("said_nothing"));
     return said;
   }
 

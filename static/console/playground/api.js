@@ -14,7 +14,15 @@ export class Refusal extends Error {
   }
 }
 
-const token = () => document.querySelector("#composer [name=csrfmiddlewaretoken]").value;
+const field = (page) => page.querySelector("#composer [name=csrfmiddlewaretoken]");
+
+// Whoever has signed in again in another tab has another token: it is on the page that he would
+// get now. Whether there was one.
+async function renewed() {
+  const now = field(new DOMParser().parseFromString(await (await got("/playground/")).text(), "text/html"));
+  if (now) field(document).value = now.value;
+  return Boolean(now);
+}
 
 async function got(path, options = {}) {
   let response;
@@ -35,13 +43,18 @@ async function got(path, options = {}) {
 }
 
 // A call of the API as the person who is signed in. `body` is what the path takes: an object or a form.
-export function run(endpoint, body, { signal, stream = false } = {}) {
+export async function run(endpoint, body, { signal, stream = false } = {}) {
   const form = body instanceof FormData;
   const sent = form ? body : JSON.stringify(body);
   const live = stream && !form && new Blob([sent]).size < LIVE;
-  const headers = { "X-CSRFToken": token(), ...(form ? {} : { "Content-Type": "application/json" }) };
+  const send = () => got(path, { method: "POST", body: sent, headers: { "X-CSRFToken": field(document).value, ...(form ? {} : { "Content-Type": "application/json" }) }, signal });
   const path = `/playground/${live ? "live-session" : "run"}/?endpoint=${encodeURIComponent(endpoint)}`;
-  return got(path, { method: "POST", body: sent, headers, signal });
+  try {
+    return await send();
+  } catch (error) {
+    if (error.code !== "csrf_failed" || !(await renewed())) throw error;
+    return send();
+  }
 }
 
 const json = async (path) => (await got(path)).json();

@@ -5,12 +5,15 @@ import { chip, Files } from "./files.js";
 import { t } from "./words.js";
 
 const AFTER = 3000; // ms
+const fingers = matchMedia("(hover: none) and (pointer: coarse)");
 
 // A turn: { text, files, answers: [of the first model, of the second] }.
 export class Chat {
   turns = [];
   comparing = false;
   ended = -Infinity;
+  #all = []; // answers: those that were made again or deleted have been paid for too
+  #was = false; // whether it was busy a moment ago
 
   // app: { models(), parameters(), endpoint(model), pick(), refreshed(when) }
   constructor(app) {
@@ -20,19 +23,21 @@ export class Chat {
     // What an answer ends with, its receipt or a refusal, comes a moment after it.
     follow(this.place, () => this.busy || performance.now() - this.ended < AFTER);
     const prompt = $("prompt");
+    $("composer").noValidate = true; // a file alone is a message too
     $("composer").addEventListener("submit", (event) => {
       event.preventDefault();
       this.send();
     });
     prompt.addEventListener("keydown", (event) => {
-      if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+      // A keyboard on glass has no Shift+Enter: there the button sends.
+      if (event.key !== "Enter" || event.shiftKey || composing(event) || (fingers.matches && !event.ctrlKey)) return;
       event.preventDefault();
       this.send();
     });
     prompt.addEventListener("input", grown);
     $("stop").addEventListener("click", () => this.stop());
     document.addEventListener("keydown", (event) => {
-      if (event.key !== "Escape" || !this.busy || document.querySelector("dialog[open], [popover]:popover-open")) return;
+      if (event.key !== "Escape" || event.defaultPrevented || !this.busy || document.querySelector("dialog[open], [popover]:popover-open")) return;
       event.preventDefault();
       this.stop();
     });
@@ -48,8 +53,9 @@ export class Chat {
     return this.answers.some((answer) => answer.busy);
   }
 
-  get charged() {
-    return this.answers.reduce((sum, answer) => sum + answer.charged, 0);
+  charged(bucket) {
+    const receipts = this.#all.flatMap((answer) => answer.receipts);
+    return receipts.reduce((sum, receipt) => sum + (receipt.bucket === bucket ? receipt.amount : 0), 0);
   }
 
   write(text) {
@@ -59,13 +65,16 @@ export class Chat {
   }
 
   send() {
+    if (this.files.reading) return this.files.reading.then(() => this.send());
     const text = $("prompt").value.trim();
     if (this.busy) return say(t("still_running"));
     if (!text && !this.files.list.length) return $("prompt").focus();
     const models = this.app.models();
     if (!models[0]) return this.app.pick(0);
     if (this.comparing && !models[1]) return this.app.pick(1);
-    if (this.app.parameters().wrong) return $(this.app.parameters().wrong).focus();
+    if (this.app.parameters().wrong) return this.#mend(this.app.parameters().wrong);
+    const odd = this.files.list.find((file) => file.kind !== "text");
+    if (odd && this.app.endpoint(models[0]) === "completions") return say(t("file_route", { name: odd.name }));
     const turn = { text, files: this.files.taken(), answers: [] };
     this.write("");
     this.#add(turn);
@@ -80,10 +89,16 @@ export class Chat {
   clear() {
     this.stop();
     for (const turn of this.turns) turn.place.remove();
-    this.turns = [];
+    this.turns = this.#all = [];
     this.#settle();
     this.app.refreshed("charged");
     $("prompt").focus();
+  }
+
+  // A parameter nobody can send: where the panel is a sheet, it comes out.
+  #mend(field) {
+    if (!$(field).checkVisibility()) $("play-panel").showPopover();
+    $(field).focus();
   }
 
   #add(turn) {
@@ -97,7 +112,7 @@ export class Chat {
   }
 
   #bubble(turn) {
-    turn.bubble.replaceChildren(...(turn.text ? [el("p", {}, turn.text)] : []), ...turn.files.map(chip));
+    turn.bubble.replaceChildren(...(turn.text ? [el("p", { dir: "auto" }, turn.text)] : []), ...turn.files.map(chip));
     turn.bubble.classList.remove("editing");
   }
 
@@ -111,9 +126,10 @@ export class Chat {
       pick: () => this.app.pick(column),
     });
     turn.answers[column] = answer;
+    this.#all = [...this.#all, answer];
     turn.columns.classList.toggle("two-up", turn.answers.filter(Boolean).length > 1);
     turn.columns.replaceChildren(...turn.answers.filter(Boolean).map((each) => each.place));
-    if (this.comparing) answer.place.prepend(el("p", { class: "answer-model" }, model));
+    if (this.comparing || this.#all.some((each) => each.ask.model !== model)) answer.place.prepend(el("p", { class: "answer-model" }, model));
     answer.start();
   }
 
@@ -144,9 +160,10 @@ export class Chat {
 
   #edit(turn) {
     if (this.busy) return say(t("still_running"));
-    const area = el("textarea", { class: "input", rows: Math.min(12, turn.text.split("\n").length + 1), "aria-label": t("your_message") });
+    const area = el("textarea", { class: "input", rows: Math.min(12, turn.text.split("\n").length + 1), "aria-label": t("your_message"), dir: "auto" });
     area.value = turn.text;
     const done = () => {
+      if (this.busy) return say(t("still_running"));
       const text = area.value.trim();
       if (!text && !turn.files.length) return area.focus();
       turn.text = text;
@@ -161,18 +178,27 @@ export class Chat {
       this.#bubble(turn);
       $("prompt").focus();
     };
+    const away = () => {
+      if (this.busy) return say(t("still_running"));
+      this.turns.splice(this.turns.indexOf(turn), 1);
+      turn.place.remove();
+      this.#settle();
+      $("prompt").focus();
+    };
     area.addEventListener("keydown", (event) => {
-      if (event.isComposing) return;
+      if (composing(event)) return;
       if (event.key === "Escape") undo();
-      else if (event.key === "Enter" && !event.shiftKey) done();
+      else if (event.key === "Enter" && !event.shiftKey && (!fingers.matches || event.ctrlKey)) done();
       else return;
       event.preventDefault();
     });
     turn.bubble.classList.add("editing");
     turn.bubble.replaceChildren(area, el("div", { class: "actions" },
+      el("button", { type: "button", class: "button small", on: { click: away } }, t("delete")),
       el("button", { type: "button", class: "button small", on: { click: undo } }, t("undo")),
       el("button", { type: "button", class: "button small filled", on: { click: done } }, t("resend"))));
     area.focus();
+    area.scrollIntoView({ block: "nearest" }); // not behind the head of the page, nor the composer
   }
 
   #changed(when) {
@@ -183,7 +209,8 @@ export class Chat {
   // The composer and the line above it follow what goes on.
   #settle() {
     const busy = this.busy;
-    if (busy) this.ended = performance.now();
+    if (busy || this.#was) this.ended = performance.now(); // drawing the last of it may take a while
+    this.#was = busy;
     const focused = document.activeElement === $("stop");
     $("talk-empty")?.toggleAttribute("hidden", this.turns.length > 0);
     $("send").hidden = busy;
@@ -198,6 +225,9 @@ export class Chat {
     }
   }
 }
+
+// Enter that only ends a word of an input method; Safari says it with the code alone.
+const composing = (event) => event.isComposing || event.keyCode === 229;
 
 function grown() {
   const prompt = $("prompt");

@@ -20,7 +20,8 @@ const fields = (body) => [...body].map(([name, value]) => [name, value instanceo
 
 function curl(endpoint, body) {
   const lines = [`curl ${setup.base}/v1/${endpoint}`, '-H "Authorization: Bearer $BSOD_KEY"'];
-  if (body instanceof FormData) lines.push(...fields(body).map(([name, value, file]) => `-F ${quoted(`${name}=${file ? "@" : ""}${value}`)}`));
+  // To -F an @ or a ; in a text would mean something, and in a file's name unless it is quoted.
+  if (body instanceof FormData) lines.push(...fields(body).map(([name, value, file]) => (file ? `-F ${quoted(`${name}=@${/[;,"]/.test(value) ? JSON.stringify(value) : value}`)}` : `--form-string ${quoted(`${name}=${value}`)}`)));
   else lines.push('-H "Content-Type: application/json"', `-d ${quoted(json(body))}`);
   if (endpoint === "audio/speech") lines.push(`-o speech.${body.response_format ?? "mp3"}`);
   if (body.stream) lines[0] = lines[0].replace("curl ", "curl -N ");

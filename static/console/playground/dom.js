@@ -62,7 +62,7 @@ export function speak(text) {
 // Keeps the end of a growing place in sight, unless somebody has scrolled away from it.
 let following = true;
 let before = 0;
-const atEnd = () => innerHeight + scrollY >= document.documentElement.scrollHeight - 80;
+const below = () => document.documentElement.scrollHeight - innerHeight - scrollY;
 
 export function toEnd() {
   following = true;
@@ -71,8 +71,9 @@ export function toEnd() {
 
 export function follow(place, growing) {
   addEventListener("scroll", () => {
-    if (scrollY < before - 4) following = false;
-    else if (atEnd()) following = true;
+    // Up by however little is away; where the page has become shorter it still ends here.
+    if (scrollY < before && below() > 1) following = false;
+    else if (scrollY > before && below() < 80) following = true;
     before = scrollY;
   }, { passive: true });
   new ResizeObserver(() => following && growing() && toEnd()).observe(place);

@@ -34,28 +34,48 @@ export class Files {
         $(input).value = "";
       });
     }
-    $("prompt").addEventListener("paste", (event) => this.#given(event, event.clipboardData));
-    const place = $("composer");
-    place.addEventListener("dragover", (event) => event.preventDefault());
-    place.addEventListener("drop", (event) => this.#given(event, event.dataTransfer));
+    $("prompt").addEventListener("paste", (event) => this.#pasted(event));
+    // Anywhere on the page: a browser would open a dropped file in place of the talk.
+    for (const name of ["dragover", "drop"]) document.addEventListener(name, (event) => {
+      if (!event.dataTransfer?.types.includes("Files") || event.target.closest?.("input[type=file]")) return;
+      event.preventDefault();
+      if (name === "drop" && !$("pane-chat").hidden) this.add([...event.dataTransfer.files]);
+    });
   }
 
-  #given(event, data) {
-    const files = [...(data?.files ?? [])];
-    if (!files.length) return;
+  // A table's cells come as text and as a picture of it: text it is.
+  #pasted(event) {
+    const data = event.clipboardData;
+    if (!data?.files.length || data.types.includes("text/plain")) return;
     event.preventDefault();
-    this.add(files);
+    this.add([...data.files]);
   }
 
-  async add(files) {
+  reading = null; // a promise, while files are being read
+
+  add(files) {
+    const mine = Promise.resolve(this.reading).then(() => this.#read(files)).finally(() => {
+      if (this.reading === mine) this.reading = null;
+    });
+    return (this.reading = mine);
+  }
+
+  async #read(files) {
+    const wrong = [];
     for (const file of files) {
       const kind = kindOf(file);
       const size = this.list.reduce((sum, each) => sum + each.size, file.size);
-      if (!kind) say(t("file_kind", { name: file.name }));
-      else if (size > MOST) say(t("file_large", { name: file.name }));
-      else this.list.push({ name: file.name, type: file.type, size: file.size, kind, format: SOUNDS[file.type], url: kind === "text" ? "" : await url(file), text: kind === "text" ? await file.text() : "" });
+      if (!kind) wrong.push(t("file_kind", { name: file.name }));
+      else if (size > MOST) wrong.push(t("file_large", { name: file.name }));
+      else await this.#one(file, kind).catch(() => wrong.push(t("file_unread", { name: file.name })));
     }
+    if (wrong.length) say(wrong.join(" "));
     this.draw();
+  }
+
+  async #one(file, kind) {
+    const said = kind === "text" ? { url: "", text: await file.text() } : { url: await url(file), text: "" };
+    this.list.push({ name: file.name, type: file.type, size: file.size, kind, format: SOUNDS[file.type], ...said });
   }
 
   // What is attached, which then is not any more.

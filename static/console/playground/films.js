@@ -2,7 +2,7 @@
 // record, so that it is there again after a reload, and on another machine.
 import * as api from "./api.js";
 import { $, el, icon, say, speak } from "./dom.js";
-import { faultCard } from "./faults.js";
+import { faultCard, LATE } from "./faults.js";
 import { t } from "./words.js";
 
 const OPEN = new Set(["queued", "in_progress", "processing", "running", "pending"]);
@@ -66,7 +66,7 @@ export class Films {
 
   #refused(error, again) {
     const fault = error instanceof api.Refusal ? error : new api.Refusal(0);
-    const card = faultCard(fault, null, { again: () => { card.remove(); again(); }, pick: () => this.app.pick("video") });
+    const card = faultCard(fault, fault.status ? null : LATE, { again: () => { card.remove(); again(); }, pick: () => this.app.pick("video") });
     $("video-works").prepend(card);
   }
 

@@ -48,10 +48,18 @@ const films = new Films(app);
 function pick(which, place) {
   picker.open(KINDS[which], chosen[which][place], (id) => {
     chosen[which][place] = id;
+    if (!place) remember(id);
     settle();
     if (which === "chat") $("prompt").focus();
     else $(place ? "model-b" : "model-a").focus();
   });
+}
+
+// In the address, so that a reload and a bookmark begin with it.
+function remember(id) {
+  const here = new URL(location.href);
+  here.searchParams.set("model", id);
+  history.replaceState(null, "", here);
 }
 
 function show(next) {
@@ -79,7 +87,7 @@ function settle() {
   draw($("model-b"), chosen.chat[1]);
   const model = picker.models.get(chosen[kind][0]);
   if (kind === "chat") parameters.routes(model?.endpoints ?? []);
-  drawQuota(model?.bucket ?? { chat: "text.base", image: "image", audio: "audio", video: "video.other" }[kind], kind === "chat" ? chat.charged : null);
+  drawQuota(model?.bucket ?? { chat: "text.base", image: "image", audio: "audio", video: "video.other" }[kind], kind === "chat" ? chat : null);
   for (const cost of document.querySelectorAll("[data-cost]")) cost.textContent = model && kind !== "chat" ? (setup.quota.pays_credits ? t("a_call", { n: model.price.call }) : t("draws", { bucket: model.bucket })) : "";
 }
 
@@ -103,10 +111,9 @@ function request() {
   const text = $("prompt").value.trim();
   const last = chat.turns.at(-1);
   const next = text || !last ? [{ role: "user", text: text || t("starter_1"), files: chat.files.list }] : [];
-  const history = last ? chat.history(last, 0) : [];
-  const answered = last?.answers[0]?.text && next.length ? [{ role: "assistant", text: last.answers[0].text }] : [];
+  const history = chat.history(next.length ? null : last, 0);
   const endpoint = app.endpoint(chosen.chat[0]);
-  return [endpoint, bodyOf(endpoint, chosen.chat[0], parameters.read(), [...history, ...answered, ...next])];
+  return [endpoint, bodyOf(endpoint, chosen.chat[0], parameters.read(), [...history, ...next])];
 }
 
 function compare() {
@@ -130,7 +137,7 @@ $("new-chat").addEventListener("click", () => chat.clear());
 for (const as of ["json", "markdown"]) $(`save-${as}`).addEventListener("click", () => (chat.turns.length ? saveAs(as, chat, parameters.read()) : say(t("nothing_yet"))));
 $("play-more").addEventListener("click", () => $("play-more").hidePopover());
 addEventListener("beforeunload", (event) => {
-  if (chat.busy) event.preventDefault();
+  if (chat.busy || media.working) event.preventDefault();
 });
 addEventListener("hashchange", () => show(location.hash.slice(1) in KINDS ? location.hash.slice(1) : "chat"));
 

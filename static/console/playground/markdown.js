@@ -14,9 +14,25 @@ const COLOURS = { ALLOWED_TAGS: ["span"], ALLOWED_ATTR: ["class"], ALLOW_DATA_AT
 const purify = globalThis.DOMPurify;
 const escaped = (text) => text.replace(/[&<>"']/g, (sign) => `&#${sign.charCodeAt(0)};`);
 
+// TeX stays as it was written: markdown would take its signs for its own. What is long is cut
+// short here, lest a text of unclosed brackets be read to its end from each of them.
+const LINE = /^(?:\\\([^\n]{1,1000}?\\\)|\\\[[^\n]{1,1000}?\\\]|\$\$[^\n]{1,1000}?\$\$|\$(?![\s$])[^$\n]{1,300}?(?<!\s)\$(?![\d$]))/;
+const BLOCK = /^ {0,3}(?:\\\[[\s\S]{1,4000}?\\\]|\$\$[\s\S]{1,4000}?\$\$) *(?:\n+|$)/;
+const tex = (level, pattern, start, renderer) => ({
+  name: `tex-${level}`, level, start, renderer,
+  tokenizer(source) {
+    const found = pattern.exec(source);
+    return found ? { type: `tex-${level}`, raw: found[0], text: found[0].trim() } : undefined;
+  },
+});
+
 const reader = new Marked({
   gfm: true,
   breaks: true,
+  extensions: [
+    tex("inline", LINE, (source) => source.indexOf("$"), ({ text }) => `<code>${escaped(text)}</code>`),
+    tex("block", BLOCK, (source) => source.match(/\n {0,3}(?:\\\[|\$\$)/)?.index, ({ text }) => `<pre><code data-code="latex">${escaped(text)}</code></pre>`),
+  ],
   renderer: {
     // The page's own title stays the first.
     heading({ tokens, depth }) {
@@ -70,7 +86,11 @@ function dressed(part) {
 }
 
 function drawn(token) {
-  return dressed(purify.sanitize(reader.parser([token]), RULES));
+  const part = dressed(purify.sanitize(reader.parser([token]), RULES));
+  // Each block runs the way its own words do; code never turns round.
+  for (const block of part.children) block.dir = "auto";
+  for (const code of part.querySelectorAll(".block")) code.dir = "ltr";
+  return part;
 }
 
 // Draws a growing text into a place: only what has changed, at most ten times a second.
@@ -79,7 +99,7 @@ export class Markdown {
   #blocks = []; // { raw, nodes }
   #timer = 0;
   #text = "";
-  #last = 0;
+  #next = 0; // ms: not drawn again before that
   #told;
 
   // `told` hears the text of every block that will not change any more.
@@ -90,7 +110,7 @@ export class Markdown {
 
   show(text) {
     this.#text = text;
-    this.#timer ||= setTimeout(() => this.#draw(false), Math.max(0, this.#last + EVERY - performance.now()));
+    this.#timer ||= setTimeout(() => this.#draw(false), Math.max(0, this.#next - performance.now()));
   }
 
   // The text is whole.
@@ -101,6 +121,7 @@ export class Markdown {
   }
 
   #draw(whole) {
+    const began = performance.now();
     this.#timer = 0;
     const tokens = reader.lexer(this.#text).filter((token) => token.type !== "space" && token.type !== "def");
     let same = 0;
@@ -113,7 +134,9 @@ export class Markdown {
       this.#blocks.push({ raw: token.raw, nodes, settled: false });
     }
     this.#settle(whole ? this.#blocks.length : this.#blocks.length - 1);
-    this.#last = performance.now();
+    // What takes long, as a table of a thousand rows does, is drawn more rarely.
+    const now = performance.now();
+    this.#next = now + Math.max(EVERY, 3 * (now - began));
   }
 
   #settle(count) {

@@ -1,7 +1,7 @@
 // Pictures, speech and transcripts: each a work with its progress, its receipt and a way to keep it.
 import * as api from "./api.js";
 import { $, copy, el, icon, iconButton, save, speak } from "./dom.js";
-import { faultCard } from "./faults.js";
+import { faultCard, LATE } from "./faults.js";
 import { seconds, t } from "./words.js";
 
 const WHOLE = /dall-e|imagen/i; // models that answer with an address unless asked for the picture itself
@@ -14,6 +14,8 @@ function picture(data) {
 }
 
 export class Media {
+  working = 0; // works that would be lost with the page
+
   // app: { model(kind), pick(kind), refreshed(when) }
   constructor(app) {
     this.app = app;
@@ -74,6 +76,8 @@ export class Media {
     const [endpoint, body] = this.request(what);
     const work = new Work($(kind === "image" ? "image-works" : "audio-works"), this.#title(what, body), this.app.model(kind));
     let id = "";
+    let gone = false;
+    this.working += 1;
     try {
       const response = await api.run(endpoint, body, { signal: work.abort.signal });
       id = response.headers.get("x-request-id") ?? "";
@@ -83,8 +87,11 @@ export class Media {
       if (error.name === "AbortError") work.gone();
       else work.failed(error instanceof api.Refusal ? error : new api.Refusal(0, {}, id), { again: () => this.make(what), pick: () => this.app.pick(kind) });
       id ||= error.id ?? "";
+      gone = !error.status;
     }
-    work.charged(id ? await api.receipt(id) : null);
+    this.working -= 1;
+    const receipt = id ? await api.receipt(id) : gone ? undefined : null;
+    work.charged(receipt === undefined ? LATE : receipt);
     this.app.refreshed("charged");
   }
 
@@ -102,7 +109,8 @@ function form(fields) {
 
 function pictures(answer, body) {
   const alt = body instanceof FormData ? body.get("prompt") : body.prompt;
-  return (answer.data ?? []).map((each, index) => {
+  // None at all is told like one that is none.
+  return (answer.data?.length ? answer.data : [{}]).map((each, index) => {
     const blob = each.b64_json ? picture(each.b64_json) : null;
     if (!blob) {
       if (/^https?:\/\//.test(each.url ?? "")) return el("p", {}, el("a", { href: each.url, target: "_blank", rel: "noopener noreferrer nofollow", referrerpolicy: "no-referrer" }, t("elsewhere")));
@@ -120,7 +128,7 @@ function sound(blob, body) {
 
 function words(answer) {
   const text = typeof answer.text === "string" ? answer.text : "";
-  return [el("div", { class: "plain" }, text || t("silence")), el("p", {}, iconButton("content_copy", t("copy_answer"), () => copy(text)))];
+  return [el("div", { class: "plain", dir: "auto" }, text || t("silence")), el("p", {}, iconButton("content_copy", t("copy_answer"), () => copy(text)))];
 }
 
 class Work {
@@ -145,6 +153,7 @@ class Work {
     this.took = performance.now() - this.began;
     this.place.querySelector("progress").remove();
     this.stop.remove();
+    this.state.replaceChildren(el("span", {}, seconds(this.took)));
   }
 
   done(...made) {
@@ -165,7 +174,7 @@ class Work {
 
   charged(receipt) {
     if (this.fault) this.place.querySelector(".work-made").replaceChildren(faultCard(this.fault[0], receipt, this.fault[1]));
-    const said = this.stopped ? [t("left_alone")] : receipt?.amount ? [t(receipt.bucket === "credits" ? "credits_from" : "units_from", { n: receipt.amount, bucket: receipt.bucket })] : this.fault ? [] : [t("nothing")];
+    const said = this.stopped ? [t("left_alone")] : receipt === LATE && !this.fault ? [t("cost_later")] : receipt?.amount ? [t(receipt.bucket === "credits" ? "credits_from" : "units_from", { n: receipt.amount, bucket: receipt.bucket })] : this.fault ? [] : [t("nothing")];
     this.state.replaceChildren(...said.map((each) => el("span", {}, each)), el("span", {}, seconds(this.took)), el("span", {}, el("code", {}, this.model)));
   }
 }

@@ -2,8 +2,8 @@
 import { $, el, icon, svg } from "./dom.js";
 import { num, setup, t } from "./words.js";
 
-// thisChat: units the talk on the page has cost; null where there is none.
-export function drawQuota(bucket, thisChat) {
+// chat: the talk on the page, whose cost is named; null where there is none.
+export function drawQuota(bucket, chat) {
   const name = setup.quota.pays_credits ? "credits" : bucket;
   const card = setup.quota.buckets[name];
   const place = $("quota");
@@ -19,5 +19,5 @@ export function drawQuota(bucket, thisChat) {
     el("p", { class: "card-head" }, el("span", { class: "tile small" }, icon(card.icon)), el("strong", {}, name), el("span", { class: "quiet" }, t(name === "credits" ? "a_period" : "daily"))),
     el("p", { class: "figure mid" }, card.left === null ? "∞" : num(card.left), " ", el("small", {}, t("left"))),
     meter,
-    el("p", { class: "legend" }, el("span", {}, thisChat === null ? t("used", { n: card.used }) : t("this_chat", { n: thisChat })), card.reserved ? el("span", {}, t("reserved_now", { n: card.reserved })) : card.promo ? el("span", {}, t("promo", { n: card.promo })) : null));
+    el("p", { class: "legend" }, el("span", {}, chat ? t("this_chat", { n: chat.charged(name) }) : t("used", { n: card.used })), card.reserved ? el("span", {}, t("reserved_now", { n: card.reserved })) : card.promo ? el("span", {}, t("promo", { n: card.promo })) : null));
 }

@@ -54,7 +54,8 @@ export class Reply {
     this.done = true;
     const usage = response.usage;
     if (usage) this.usage = { prompt: usage.input_tokens, completion: usage.output_tokens };
-    this.finish = response.incomplete_details?.reason === "max_output_tokens" ? "length" : kind === "response.completed" ? "stop" : "other";
+    const why = response.incomplete_details?.reason;
+    this.finish = why === "max_output_tokens" ? "length" : why ?? (kind === "response.completed" ? "stop" : "other");
     if (kind === "response.failed") this.error = response.error ?? { message: "" };
   }
 }

@@ -68,5 +68,9 @@ function completion(model, parameters, history) {
 }
 
 const plain = ({ text, files = [] }) => [text, ...files.filter((file) => file.kind === "text").map(quoted)].join("\n\n");
-const quoted = (file) => `${file.name}:\n\`\`\`\n${file.text}\n\`\`\``;
+function quoted(file) {
+  const longest = Math.max(2, ...(file.text.match(/`{3,}/g) ?? []).map((ticks) => ticks.length));
+  const fence = "`".repeat(longest + 1);
+  return `${file.name}:\n${fence}\n${file.text}\n${fence}`;
+}
 const base64 = (url) => url.slice(url.indexOf(",") + 1);

@@ -20,6 +20,11 @@ SMALL = """[...document.querySelectorAll('a, button, input, select, summary, [ro
      parseFloat(getComputedStyle(e, '::after').height) || 0,
      e.closest('label')?.getBoundingClientRect().height ?? 0)])
   .filter(([e, height]) => height < 43.5).map(([e]) => e.outerHTML.slice(0, 90))"""
+# What a model's words may become, and nothing else.
+SAFE = {
+    "A", "BLOCKQUOTE", "BR", "BUTTON", "CODE", "DEL", "DIV", "EM", "H2", "H3", "HR", "I",
+    "LI", "OL", "P", "PRE", "SPAN", "STRONG", "TABLE", "TBODY", "TD", "TH", "THEAD", "TR", "UL",
+}  # fmt: skip
 # A model that wants more than to be read.
 EVIL = """
 <script>window.hacked = 1</script><img src=x onerror="window.hacked=2"> text <svg onload=hacked=3>
@@ -74,6 +79,14 @@ def settled(page: Page, count: int = 1) -> str:
     until(page, f"document.querySelectorAll('.answer-acts').length === {count}")
     until(page, "/from|charged/.test([...document.querySelectorAll('.receipt')].pop().innerText)")
     return str(page.js("[...document.querySelectorAll('.receipt')].pop().innerText"))
+
+
+def drop(page: Page, *files: str) -> None:
+    """Files, each what `File` is given, let fall somewhere on the page."""
+    made = "".join(f"given.items.add(new File({each}));" for each in files)
+    page.js(f"""(() => {{ const given = new DataTransfer(); {made} document.body.dispatchEvent(
+      new DragEvent('drop', {{dataTransfer: given, bubbles: true, cancelable: true}})); }})()""")
+    until(page, f"document.querySelectorAll('#attached li').length === {len(files)}")
 
 
 def click(page: Page, selector: str) -> None:

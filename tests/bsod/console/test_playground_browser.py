@@ -18,9 +18,11 @@ from tests.bsod.chromium import Chromium, Page, browser
 from tests.bsod.console.playing import (
     EVIL,
     PIXEL,
+    SAFE,
     SMALL,
     ask,
     click,
+    drop,
     frame,
     named,
     press,
@@ -37,11 +39,6 @@ from tests.upstream import FaultServer, chat_stream, error, json_reply, sse
 pytestmark = [pytest.mark.once, pytest.mark.timeout(600)]  # Chromium may have to be installed
 PHONE, DESK = (360, 780), (1440, 900)
 MOST = 120_000  # bytes of a first visit, as they travel
-# What a model's words may become, and nothing else.
-SAFE = {
-    "A", "BLOCKQUOTE", "BR", "BUTTON", "CODE", "DEL", "DIV", "EM", "H2", "H3", "HR", "I",
-    "LI", "OL", "P", "PRE", "SPAN", "STRONG", "TABLE", "TBODY", "TD", "TH", "THEAD", "TR", "UL",
-}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -162,14 +159,9 @@ def test_the_other_routes_parameters_and_files_are_sent_as_the_api_takes_them(
         document.getElementById(id).dispatchEvent(new Event('input', {bubbles: true}));
       }
       document.getElementById('fast').click();
-      const given = new DataTransfer();
-      given.items.add(new File([new Uint8Array([1, 2])], '<img src=x onerror=hacked=1>.png',
-        {type: 'image/png'}));
-      given.items.add(new File(['a,b'], 'table.csv', {type: 'text/csv'}));
-      document.getElementById('composer').dispatchEvent(
-        new DragEvent('drop', {dataTransfer: given, bubbles: true, cancelable: true}));
     })()""")
-    until(page, "document.querySelectorAll('#attached li').length === 2")
+    evil = "[new Uint8Array([1, 2])], '<img src=x onerror=hacked=1>.png', {type: 'image/png'}"
+    drop(page, evil, "['a,b'], 'table.csv', {type: 'text/csv'}")
     created: dict[str, Any] = {"type": "response.created", "response": {"id": kit.unique("resp")}}
     delta = {"type": "response.output_text.delta", "delta": "Hello", "output_index": 0}
     usage = {"input_tokens": 20, "output_tokens": 2, "total_tokens": 22}
@@ -192,6 +184,41 @@ def test_the_other_routes_parameters_and_files_are_sent_as_the_api_takes_them(
     assert parts[1]["image_url"] == "data:image/png;base64,AQI="
     assert "a,b" in parts[2]["text"]
     assert page.js("typeof window.hacked") == "undefined"
+
+
+def test_a_talk_is_cut_dropped_and_signed_in_again_without_losing_anything(
+    page: Page, site: Site, up: FaultServer, alice: Person
+) -> None:
+    supplied = kit.supply(up)
+    sit(page, site, supplied)
+    drop(page, "['a```b'], 'table.csv', {type: 'text/csv'}")
+    up.script(chat_stream(["\\(a_1 * b_2\\) and **c**\n\nمرحبا"]), chat_stream(["two"]))
+    click(page, "#send")
+    settled(page)
+    (part,) = sent(up)["messages"][0]["content"]  # a file alone is a message
+    assert part["text"] == "table.csv:\n````\na```b\n````"
+    assert page.js("document.querySelector('.prose code').textContent") == "\\(a_1 * b_2\\)"
+    until(page, "getComputedStyle(document.querySelectorAll('.prose > p')[1]).direction === 'rtl'")
+    # Signed in again in another tab: another token is in the cookie than on the page.
+    page.do("Network.setCookie", name=settings.CSRF_COOKIE_NAME, value="n" * 32, url=site.url)
+    ask(page, "Again?")
+    settled(page, 2)
+    up.script(sse(frame("on"), done=False).hang())
+    press(page, "Edit and send again")
+    ask(page, "Third")
+    until(page, "[...document.querySelectorAll('.prose')].pop().textContent.trim() === 'on'")
+    page.js("document.querySelector('.said textarea').focus()")
+    page.press("Enter")
+    page.press("Escape")
+    assert page.js("document.querySelectorAll('.turn').length") == 3, "nothing is cut meanwhile"
+    assert page.js("!document.getElementById('stop').hidden"), "that Escape was the field's"
+    page.press("Escape")
+    settled(page, 3)
+    paid = page.js("document.querySelector('#quota .legend span').innerText")
+    page.js("document.querySelector('[aria-label=\"Edit and send again\"]').click()")
+    press(page, "Delete")
+    assert page.js("[...document.querySelectorAll('.said')].length") == 2
+    assert page.js("document.querySelector('#quota .legend span').innerText") == paid
 
 
 # ---- faults
@@ -331,6 +358,10 @@ def test_it_fits_a_small_phone_and_a_finger(
     until(page, "!!document.querySelector('#picker-list [role=option]')")
     assert page.js(SMALL) == []
     page.picture(tmp_path / "picker.png")
+    page.js("history.replaceState(null, '', '/playground/')")
+    click(page, "#picker-list [role=option]")
+    taken = "new URLSearchParams(location.search).get('model')"
+    assert page.js(f"document.querySelector('#model-a .model-id').innerText === {taken}")
     assert page.problems == []
 
 
