@@ -27,7 +27,12 @@ _SAID = 6  # hours with failures that are said of a day
 
 
 def moment(when: datetime) -> str:
-    return f"{formatted(when, 'j M, H:i')} UTC"
+    return f"{date(when)}, {when:%H:%M} UTC"
+
+
+def date(when: datetime) -> str:
+    """A day and its month, as the language writes them."""
+    return formatted(when, _("j M"))
 
 
 def number(value: int) -> str:

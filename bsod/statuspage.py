@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.template.loader import render_to_string
-from django.utils.dateformat import format as formatted
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext, override
@@ -22,6 +21,7 @@ from bsod.drawing import (
     Bar,
     bars,
     chart,
+    date,
     hours_to,
     milliseconds,
     moment,
@@ -90,8 +90,9 @@ def _context(standing: Standing, window: str, now: datetime) -> dict[str, Any]:
     chosen = figures.calls(figures.of_window(WINDOWS[window], now))
     whole = figures.tally(chosen)
     return {
-        "face": _FACES[standing.state],
-        "spoken": _spoken(standing.state),
+        # Where there is nobody yet, nothing is down: the page says what to do.
+        "face": _FACES[standing.state if standing.providers else Health.DEGRADED],
+        "spoken": _spoken(standing),
         "headline": headline(standing),
         "detail": detail(standing),
         "checked": f"{now:%H:%M:%S}",
@@ -114,12 +115,14 @@ _FACES = {
 }
 
 
-def _spoken(state: Health) -> str:
+def _spoken(standing: Standing) -> str:
+    if not standing.providers:
+        return headline(standing)
     return {
         Health.OK: _("all systems answer"),
         Health.DEGRADED: _("some systems do not answer"),
         Health.DOWN: _("nothing answers"),
-    }[state]
+    }[standing.state]
 
 
 def headline(standing: Standing) -> str:
@@ -178,7 +181,7 @@ def _cards(
         (_("First byte, p50"), *_unit(milliseconds(quantile(whole.first, 0.5))),
          f"p95 {milliseconds(quantile(whole.first, 0.95))}"),
         (_("Models up"), number(standing.available), f"/ {number(standing.models)}",
-         _("waiting for a key: %(n)s") % {"n": number(waiting)} if waiting else _("all of them")),
+         _("not answering now: %(n)s") % {"n": number(waiting)} if waiting else _("all of them")),
         (_("Errors"), *_unit(shares[0]), _("%(share)s at a provider") % {"share": shares[1]}),
     ]  # fmt: skip
 
@@ -192,7 +195,7 @@ def _unit(text: str) -> tuple[str, str]:
 def _providers(standing: Standing, now: datetime) -> list[ProviderLine]:
     first = stats.beginning(Step.DAY, now) - timedelta(days=DAYS - 1)
     days = [first + timedelta(days=n) for n in range(DAYS)]
-    dates = [formatted(day, "j M") for day in days]
+    dates = [date(day) for day in days]
     found = figures.ended(Step.DAY, first, "provider")
     lines = []
     for one in standing.providers:
@@ -200,7 +203,7 @@ def _providers(standing: Standing, now: datetime) -> list[ProviderLine]:
         whole = Tally()
         for tally in known.values():
             whole.by_status.update(tally.by_status)
-        row = bars([(date, known.get(day)) for date, day in zip(dates, days, strict=True)], 6, 32)
+        row = bars([(name, known.get(day)) for name, day in zip(dates, days, strict=True)], 6, 32)
         said = _("%(name)s: %(share)s answered in 90 days") % {
             "name": one.slug, "share": percent(whole.success)
         }  # fmt: skip

@@ -4,17 +4,18 @@ What it says comes from `proxy/docs.py`, so that no route can be without its car
 without JavaScript: the server hides what does not match, the script only does it sooner.
 """
 
+import gzip
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 from django.http import HttpRequest, HttpResponse
+from django.middleware.gzip import re_accepts_gzip
 from django.template.loader import render_to_string
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import get_language, override
 from django.utils.translation import gettext as _
-from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import require_safe
 from django.views.decorators.vary import vary_on_headers
 
@@ -71,23 +72,31 @@ class Group:
 
 
 @require_safe
-@gzip_page
-@vary_on_headers("Accept-Language", "Cookie", "Host")
+@vary_on_headers("Accept-Encoding", "Accept-Language", "Cookie", "Host")
 def reference(request: HttpRequest) -> HttpResponse:
     base = request.build_absolute_uri("/").rstrip("/")
     query = " ".join(request.GET.get("q", "")[:LONGEST_QUERY].split())
     asked = get_language()
     with override(asked if asked in SPOKEN else SPOKEN[0]):
         language = get_language() or SPOKEN[0]
-        page = _render(base, query) if query else _whole(base, language)
+        page = _packed(_render(base, query)) if query else _whole(base, language)
     said = {"Content-Security-Policy": POLICY, "Content-Language": language}
+    if re_accepts_gzip.search(request.headers.get("Accept-Encoding", "")):
+        said["Content-Encoding"] = "gzip"
+    else:
+        page = gzip.decompress(page)
     return HttpResponse(page, headers=said)
 
 
 @lru_cache(maxsize=8)
-def _whole(base: str, language: str) -> str:
-    """Most visits are this page and no other: it is rendered once."""
-    return _render(base, "")
+def _whole(base: str, language: str) -> bytes:
+    """Most visits are this page and no other: it is rendered and packed once. It has no secret that
+    its size could tell."""
+    return _packed(_render(base, ""))
+
+
+def _packed(page: str) -> bytes:
+    return gzip.compress(page.encode(), mtime=0)
 
 
 def _render(base: str, query: str) -> str:

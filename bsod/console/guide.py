@@ -11,6 +11,8 @@ from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.template.loader import render_to_string
+from django.utils.safestring import SafeString
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
@@ -18,6 +20,7 @@ from django.views.decorators.http import require_safe
 from bsod.console import catalogue, samples
 from bsod.console.docs import LONGEST_QUERY, Card, card_of, code_of
 from bsod.console.pages import packed_page
+from bsod.console.recipes import recipes
 from proxy import docs
 from proxy.errors import ERRORS
 from proxy.routes import ROUTES
@@ -51,14 +54,16 @@ def guide(request: HttpRequest, slug: str = "connect") -> HttpResponse:
     if query:
         shown["hits"] = _hits(base, query)
     elif slug in groups:
-        shown |= {"title": _(docs.title(slug)), "articles": _articles(slug, base, get_language())}
+        shown |= {"title": _(docs.title(slug)), "articles": _written(slug, base, get_language())}
     elif slug == "errors":
         shown["errors"] = [
             (code, kind.status, kind.type, code_of(_(kind.meaning)))
             for code, kind in ERRORS.items()
         ]
     else:
-        shown["quick"] = samples.quick_start(base, catalogue.snapshot().example)
+        model = catalogue.snapshot().example
+        shown["quick"] = samples.quick_start(base, model)
+        shown["recipes"] = recipes(base, model)
     return render(request, "console/guide.html", shown)
 
 
@@ -75,6 +80,13 @@ def _tree() -> list[tuple[str, list[tuple[str, str]]]]:
         for head, names in (*SHELVES, ("Account", rest))
     ]
     return [(_("Start"), list(begin.items())), *found]
+
+
+@lru_cache(maxsize=128)
+def _written(slug: str, base: str, language: str | None) -> SafeString:
+    """The articles as the page has them: to write them takes longer than all around them."""
+    shown = {"articles": _articles(slug, base, language)}
+    return render_to_string("console/guide_articles.html", shown)
 
 
 @lru_cache(maxsize=128)

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from django.db.models import Sum
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
@@ -104,6 +104,8 @@ def models(request: HttpRequest) -> HttpResponse:
             continue
         if wish.provider:
             some, leaf = turned(request, rows, PAGE)
+            if not some:  # there were more of them when this was linked to
+                return HttpResponseRedirect(link(request))
         else:
             some = rows[:FEW]
         shown.append((shelf, some, len(rows)))
@@ -113,7 +115,7 @@ def models(request: HttpRequest) -> HttpResponse:
         "leaf": leaf,
         "wish": wish,
         "query": request.GET.get("q", "")[:LONGEST],
-        "filters": _filters(request, wish),
+        "filters": _filters(request, wish, shown),
         "by_use": bool(used),
         "clear": request.path,
     })  # fmt: skip
@@ -148,8 +150,12 @@ def _sorted(rows: Sequence[Listed], used: dict[str, int]) -> Sequence[Listed]:
     return mine + [row for row in rows if row.name not in used]
 
 
-def _filters(request: HttpRequest, wish: Wish) -> list[list[tuple[Any, str, bool]]]:
+def _filters(
+    request: HttpRequest, wish: Wish, shown: Sequence[tuple[Shelf, Any, int]]
+) -> list[list[tuple[Any, str, bool]]]:
     """(label, address, whether it is on): pressing one that is on lets go of it."""
+    title = shown[0][0].title if shown else wish.provider
+    alone = [(title, link(request, provider=""), True)] if wish.provider else []
     kinds = [
         (KINDS[kind][0], link(request, kind="" if wish.kind == kind else kind), wish.kind == kind)
         for kind in list(KINDS)[:4]
@@ -159,4 +165,4 @@ def _filters(request: HttpRequest, wish: Wish) -> list[list[tuple[Any, str, bool
         for tier, label in TIERS.items()
     ]
     up = link(request, available="" if wish.available else "1")
-    return [[(_("Available"), up, wish.available), *kinds], tiers]
+    return [[*alone, (_("Available"), up, wish.available), *kinds], tiers]

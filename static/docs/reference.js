@@ -3,20 +3,27 @@
 
 const field = document.getElementById("q");
 const found = document.getElementById("found");
-const cards = [...document.querySelectorAll("article[data-words]")];
+const cards = [...document.querySelectorAll("article")];
+const words = new Map(); // of each card, once somebody searches
+
+// What stands beside the sample, and the name of the group.
+function said(card) {
+  return `${card.querySelector(".says").textContent} ${card.parentElement.id}`.toLowerCase();
+}
 
 function search() {
-  const words = field.value.toLowerCase().split(/\s+/).filter(Boolean);
+  const wanted = field.value.toLowerCase().split(/\s+/).filter(Boolean);
   let hits = 0;
   for (const card of cards) {
-    card.hidden = !words.every((word) => card.dataset.words.includes(word));
+    if (!words.has(card)) words.set(card, said(card));
+    card.hidden = !wanted.every((word) => words.get(card).includes(word));
     hits += card.hidden ? 0 : 1;
   }
   for (const section of document.querySelectorAll("main section")) {
     const own = [...section.querySelectorAll("article")];
     section.hidden = own.length > 0 && own.every((card) => card.hidden);
   }
-  found.textContent = hits ? (words.length ? `${found.dataset.some}${hits} / ${cards.length}` : "") : found.dataset.none;
+  found.textContent = hits ? (wanted.length ? `${found.dataset.some}${hits} / ${cards.length}` : "") : found.dataset.none;
 }
 
 // A link to a card must lead to it, whatever the search has hidden.
@@ -38,8 +45,9 @@ function addCopy(sample) {
     try {
       await navigator.clipboard.writeText(sample.querySelector("code").textContent);
     } catch {
+      // Over plain http there is no clipboard; what is selected can still be copied, at the worst by hand.
       getSelection().selectAllChildren(sample.querySelector("code"));
-      return;
+      if (!document.execCommand("copy")) return;
     }
     button.textContent = document.body.dataset.copied;
     setTimeout(() => { button.textContent = document.body.dataset.copy; }, 2000);
@@ -56,6 +64,7 @@ document.addEventListener("keydown", (event) => {
   }
 });
 addEventListener("hashchange", reveal);
-document.querySelectorAll(".sample").forEach(addCopy);
+// After the first paint: a hundred buttons are not what anybody waits for.
+requestAnimationFrame(() => setTimeout(() => document.querySelectorAll(".sample").forEach(addCopy)));
 if (field.value) search();
 reveal();

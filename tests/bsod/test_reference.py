@@ -103,6 +103,15 @@ def test_a_search_that_looks_like_a_tag_stays_text(site: Site) -> None:
     assert "<script>alert" not in answer.text
 
 
+def test_it_is_the_same_page_packed_and_not(site: Site, text: str) -> None:
+    plain = requests.get(f"{site.url}/docs/api/", headers={"Accept-Encoding": "br"}, timeout=20)
+    packed = requests.get(f"{site.url}/docs/api/", headers={"Accept-Encoding": "gzip"}, timeout=20)
+    assert packed.headers["Content-Encoding"] == "gzip"
+    assert "Content-Encoding" not in plain.headers
+    assert "Accept-Encoding" in plain.headers["Vary"]
+    assert packed.text == plain.text == text
+
+
 def test_its_policy_allows_nothing_inline_and_nobody_elses(site: Site, text: str) -> None:
     policy = requests.head(f"{site.url}/docs/api/", timeout=20).headers["Content-Security-Policy"]
     assert "default-src 'none'" in policy
@@ -157,6 +166,9 @@ def test_it_fits_the_window_the_finger_and_the_night(
     page.shape(*size, "light")
     page.open(f"{site.url}/docs/api/")
     assert page.js(f"{SEEN}.length") == len(ROUTES)
+    # Only what is near the window has been laid out; here all of it is measured.
+    everything = "document.querySelectorAll('article, #errors')"
+    page.js(f"{everything}.forEach(e => e.style.contentVisibility = 'visible')")
     assert page.js("document.documentElement.scrollWidth") <= size[0]
     assert page.js(f"{SEEN}.filter(a => a.scrollWidth > a.clientWidth).map(a => a.id)") == []
     assert page.js(SMALL) == []

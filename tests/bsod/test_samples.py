@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from bsod.console import samples
+from bsod.console.recipes import recipes
 from proxy import docs
 from proxy.route import BodyKind
 from proxy.routes import ROUTES
@@ -60,4 +61,9 @@ def test_go_is_written_as_gofmt_writes(tmp_path: Path) -> None:
 
 
 def test_a_models_name_cannot_end_its_string() -> None:
-    assert all('a\\"model' in code for code in QUICK.values())
+    said = [code for _id, _name, code in recipes("http://h", 'a"model', "KEY")]
+    assert all('a\\"model' in code for code in [*QUICK.values(), *said])
+    for code in said:
+        assert '"http://h/v1"' in code
+        if "import {" not in code:
+            compile(code, "recipe", "exec")

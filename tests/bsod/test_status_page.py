@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from django.utils.translation import override
 
 from bsod import drawing, statuspage
 from bsod.lib import clock
@@ -66,6 +67,19 @@ def test_the_first_sentence_says_how_it_is(now: Standing, head: str, detail: str
     assert statuspage.detail(now).replace("answers", "answer") == detail.replace(
         "answers", "answer"
     )
+
+
+def test_where_nobody_answers_yet_the_page_says_what_to_do() -> None:
+    text = statuspage.board(standing(Health.DOWN), "24h", "en", NOW - timedelta(days=4000))
+    assert "manage.py add_provider" in text
+    assert 'class="face so-so"' in text
+    assert 'aria-label="There is no provider yet."' in text
+
+
+def test_a_month_is_written_as_its_language_writes_it() -> None:
+    assert drawing.moment(NOW) == "22 Nov, 06:30 UTC"
+    with override("ru"):
+        assert drawing.moment(NOW) == "22 ноя, 06:30 UTC"
 
 
 @pytest.mark.parametrize(

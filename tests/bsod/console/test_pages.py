@@ -150,6 +150,11 @@ def test_models_are_found_by_near_spellings_and_filters(site: Site, up: FaultSer
     assert supplied.model in page_of(site, f"/models/?q={near}").text
     assert supplied.model in page_of(site, f"/models/?q={word}&tier=pro&kind=text&available=1").text
     assert supplied.model not in page_of(site, f"/models/?q={word}&kind=image").text
+    alone = f"/models/?provider={supplied.provider.slug}"
+    kept = f'<input type="hidden" name="provider" value="{supplied.provider.slug}">'
+    assert kept in page_of(site, alone).text
+    beyond = page_of(site, f"{alone}&tier=pro&page=9")
+    assert beyond.headers["Location"] == f"?provider={supplied.provider.slug}&tier=pro"
     nothing = page_of(site, f"/models/?q={word}nowhere")
     assert "Clear the filters or check the spelling." in nothing.text
 
@@ -203,6 +208,8 @@ def test_every_group_of_routes_has_its_article_in_both_languages(site: Site) -> 
     for slug in ("connect", "streaming", "errors", "limits"):
         assert page_of(site, f"/docs/{slug}/", Cookie="django_language=ru").status_code == 200
     assert page_of(site, "/docs/nothing/").status_code == 404
+    told = page_of(site, "/llms.txt").text
+    assert all(f"/#{docs.name(route)})" in told for route in ROUTES)
 
 
 # ---- many rows
