@@ -7,7 +7,7 @@ PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install --require-h
 .PHONY: help install install-test run test check bench torture faults conformance clean
 
 help: ## list the commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
 # The stamps are as new as the locks they were installed from: a second run installs nothing, and
 # what was interrupted is done again.
@@ -17,13 +17,13 @@ $(VENV)/.made:
 	@touch $@
 
 $(VENV)/.run: $(VENV)/.made requirements/run.txt requirements/local.txt requirements/local-nodeps.txt
-	@echo "Installing what the server needs (about 200 MB, once) ..."
+	@echo "Installing what the server needs (about 160 MB to download, once) ..."
 	$(PIP) -r requirements/run.txt -r requirements/local.txt
 	$(PIP) --no-deps -r requirements/local-nodeps.txt
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.run requirements/test.txt requirements/check.txt
-	@echo "Installing what the tests need (about 150 MB, once) ..."
+	@echo "Installing what the tests need (about 150 MB to download, once) ..."
 	$(PIP) -r requirements/test.txt -r requirements/check.txt
 	@touch $@
 

@@ -20,6 +20,7 @@ from types import FrameType
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import OperationalError
+from django.db.migrations.exceptions import MigrationSchemaMissing
 
 from bsod.greeting import greeting
 
@@ -217,6 +218,9 @@ def main() -> int:
         say(f"BSOD cannot start: {error}")
     except OperationalError as error:
         say(f"BSOD cannot start: the database does not answer: {str(error).strip()}")
+    except (MigrationSchemaMissing, OSError) as error:
+        # A full disk, a folder of somebody else's, a database where we may make nothing.
+        say(f"BSOD cannot start: {error}")
     finally:
         supervisor.end()
     return 1
@@ -236,9 +240,10 @@ def _run(supervisor: Supervisor) -> None:
     say("BSOD: preparing the database …")
     bootstrap.check()
     bootstrap.migrate()
-    gateway = supervisor.add(
-        Child("gateway", [_beside("gunicorn"), "-c", "bsod/gunicorn.py", "bsod.asgi:application"])
-    )
+    command = [_beside("gunicorn"), "-c", "bsod/gunicorn.py", "bsod.asgi:application"]
+    # gunicorn reads it, too, and does not start with an empty one.
+    given = {"WEB_CONCURRENCY": str(settings.WEB_CONCURRENCY)}
+    gateway = supervisor.add(Child("gateway", command, given))
     supervisor.add(Child("worker", [sys.executable, "manage.py", "worker"]))
     _local_model(supervisor, settings.LOCAL_MODEL)
     for line in bootstrap.environment_providers():

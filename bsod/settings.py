@@ -8,17 +8,15 @@ orchestrator). On a first run without production secrets, random ones are made a
 import base64
 import binascii
 import ipaddress
-import json
 import math
 import os
-import secrets
 from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
-from bsod import logs, signin
+from bsod import logs, secretfile, signin
 from bsod.backstage import look
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -127,35 +125,6 @@ DEBUG = False
 # ---- secrets
 
 
-def _first_run_secrets() -> dict[str, str]:
-    """Secrets made once and kept in DATA_DIR (mode 0600); production must set its own."""
-    path = DATA_DIR / "secrets.json"
-    made = {
-        "SECRET_KEY": secrets.token_urlsafe(48),
-        "VAULT_KEYS": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
-    }
-    # Random, not the process id: two containers on one volume may both be process 1.
-    temporary = path.with_name(f"secrets.{secrets.token_hex(8)}.tmp")
-    try:
-        if not path.exists():
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "w") as file:
-                json.dump(made, file)
-                file.flush()
-                os.fsync(file.fileno())
-            # A link fails when the file is there: two first runs at once agree on one.
-            os.link(temporary, path)
-    except FileExistsError:
-        pass
-    finally:
-        temporary.unlink(missing_ok=True)
-    try:
-        kept: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
-        return {name: kept[name] for name in made}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ImproperlyConfigured(f"{path} cannot be read ({error!r}); restore it") from None
-
-
 def _secret(name: str) -> str:
     given = env(name)
     if given:
@@ -164,7 +133,7 @@ def _secret(name: str) -> str:
         raise ImproperlyConfigured(
             f"{name} must be set when SITE_URL is https:// (or {name}_FILE); see README.md"
         )
-    return _first_run_secrets()[name]
+    return secretfile.read(DATA_DIR / "secrets.json")[name]
 
 
 SECRET_KEY = _secret("SECRET_KEY")
@@ -226,7 +195,6 @@ MIDDLEWARE = [
     "bsod.console.doors.Doors",
 ]
 ROOT_URLCONF = "bsod.urls"
-ASGI_APPLICATION = "bsod.asgi.application"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
@@ -251,16 +219,22 @@ def _database_of(url: str) -> dict[str, object]:
         # The rest of it may be a password.
         raise ImproperlyConfigured("DATABASE_URL must begin with postgres:// or sqlite:///")
     try:
-        return dict(environ.Env.db_url_config(url))
+        found = dict(environ.Env.db_url_config(url))
     except ValueError:
         raise ImproperlyConfigured("DATABASE_URL is malformed: quote what is special") from None
+    if found["NAME"] in ("", ":memory:"):
+        raise ImproperlyConfigured("DATABASE_URL must end in a database's name, or a file's")
+    return found
 
 
 _database = _database_of(env("DATABASE_URL", f"sqlite:///{DATA_DIR / 'bsod.sqlite3'}"))
 if _database["ENGINE"] == "django.db.backends.sqlite3":
     _database["ENGINE"] = "bsod.lib.sqlite"
-    # Made by us, so that nobody else can read it, whatever the folder's mode.
-    Path(str(_database["NAME"])).touch(mode=0o600)
+    try:
+        # Made by us, so that nobody else can read it, whatever the folder's mode.
+        Path(str(_database["NAME"])).touch(mode=0o600)
+    except OSError as error:
+        raise ImproperlyConfigured(f"the SQLite database cannot be made: {error}") from None
     _database["OPTIONS"] = {
         # Our own writers queue before they come here; only a stranger can be in the way.
         "timeout": 1,
@@ -293,6 +267,8 @@ CACHES: dict[str, dict[str, object]] = {
 }
 CACHE_URL = env("CACHE_URL")
 if CACHE_URL:
+    if CACHE_URL.partition("://")[0] not in ("redis", "rediss", "unix"):
+        raise ImproperlyConfigured("CACHE_URL must begin with redis://, rediss:// or unix://")
     CACHES["default"] = {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
         "LOCATION": CACHE_URL,
@@ -333,8 +309,6 @@ TIME_ZONE = "UTC"
 USE_TZ = True
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
-STATIC_ROOT = DATA_DIR / "static"
-STATIC_ROOT.mkdir(exist_ok=True)
 WHITENOISE_USE_FINDERS = True
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
@@ -344,6 +318,8 @@ STORAGES = {
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PRODUCTION
 # Only a proxy that is trusted tells how the client came; without one a redirect would never end.
 SECURE_SSL_REDIRECT = PRODUCTION and TRUSTED_PROXIES > 0
+# Prometheus stands beside us, and asks without TLS.
+SECURE_REDIRECT_EXEMPT = ["^metrics/$"]
 CSRF_TRUSTED_ORIGINS = [SITE_URL]
 SESSION_COOKIE_NAME = "__Host-session" if PRODUCTION else "session"
 CSRF_COOKIE_NAME = "__Host-csrf" if PRODUCTION else "csrf"

@@ -7,6 +7,7 @@ of the list of errors) is collected from there.
 """
 
 import ast
+import os
 import re
 import struct
 import sys
@@ -188,6 +189,7 @@ def missing(entries: list[Entry]) -> list[Key]:
 
 
 def main() -> int:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "bsod.settings")
     import django
 
     django.setup()

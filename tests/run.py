@@ -72,7 +72,8 @@ def main() -> int:
     for name, code in codes.items():
         print(f"{name}: {_said(code)}")
     print(f"{time.monotonic() - began:.0f} s in all")
-    ran = [code for code in codes.values() if code != NOTHING_TO_RUN]
+    # Whoever was killed has a code below 0, which is no less a failure.
+    ran = [abs(code) for code in codes.values() if code != NOTHING_TO_RUN]
     return max(ran, default=NOTHING_TO_RUN)
 
 

@@ -38,7 +38,6 @@ from quotas.buckets import BUCKETS
 from quotas.meter import give
 
 MOST_ACCOUNTS = 100  # at once: all of them are locked while it is done
-_LAST = "Nobody could administer the site without this account."
 _ONESELF = ("ban", "delete", "staff")
 
 

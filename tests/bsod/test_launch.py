@@ -32,8 +32,8 @@ from tests.template import take
 from tests.upstream import FaultServer, chat, hang, models
 
 CURL = re.compile(r"^curl .*\\\n.*\\\n     -d '.*'$", re.M)
-
-
+NO_DATABASE = {"DATABASE_URL": "postgres://u@127.0.0.1:9/x"}
+NO_FOLDER = {**NO_DATABASE, "DATA_DIR": "/proc", "SECRET_KEY": "k", "VAULT_KEYS": f"{'A' * 43}="}
 Start = Callable[..., Run]
 
 
@@ -199,7 +199,7 @@ def test_stopped_before_it_was_up_it_loses_nothing(start: Start) -> None:
     # Under nohup a hangup is nothing, and a termination ends it all the same.
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        again = start()  # what is ignored is inherited
+        again = start(WEB_CONCURRENCY="")  # what is ignored is inherited; empty is unset
     finally:
         signal.signal(signal.SIGHUP, before)
     again.serves().secrets()
@@ -232,8 +232,8 @@ def test_a_taken_port_is_one_clear_line(start: Start) -> None:
     ("given", "says"),
     [
         ({"SITE_URL": "https://api.example.org"}, "SECRET_KEY must be set"),
-        ({"PORT": "many"}, "PORT must be a whole number"),
-        ({"DATABASE_URL": "postgres://u@127.0.0.1:9/x"}, "the database does not answer"),
+        (NO_FOLDER, "setup.lock"),
+        (NO_DATABASE, "the database does not answer"),
         ({"HOST": "192.0.2.1"}, "Cannot listen on 192.0.2.1"),
     ],
 )

@@ -159,6 +159,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         ("SITE_URL", "http://api.example.org"), ("SITE_URL", "http://8.8.8.8"),
         ("DATABASE_URL", "mysql://u:hush@h/d"), ("DATABASE_URL", "bsod.sqlite3"),
         ("DATABASE_URL", "postgres://u:hush@h:port/d"), ("DATA_DIR", "/dev/null/x"),
+        ("DATABASE_URL", "sqlite://:memory:"), ("CACHE_URL", "memcached://u:hush@h"),
     ],
 )  # fmt: skip
 def test_a_value_that_makes_no_sense_is_one_sentence(tmp_path: Path, name: str, value: str) -> None:
@@ -207,6 +208,13 @@ def test_a_database_behind_a_socket_or_a_difficult_password(tmp_path: Path) -> N
     assert "lock_timeout" in found["OPTIONS"]["options"]
 
 
+@pytest.mark.once
+def test_a_command_says_in_one_sentence_what_is_missing(tmp_path: Path) -> None:
+    code, out, err = run(tmp_path, "manage.py", "check", SITE_URL="https://api.example.org")
+    assert (code, out) == (1, "")
+    assert err.startswith("BSOD cannot start: SECRET_KEY must be set")
+
+
 # ---- production
 
 
@@ -249,6 +257,8 @@ def test_production_behind_a_proxy(launch: Any, up: FaultServer, alice: kit.Pers
     assert (evil.status_code, evil.json()["error"]["code"]) == (400, "invalid_host")
     plain = site.get(None, "/admin/login/", headers=host, allow_redirects=False)
     assert plain.headers["Location"] == "https://api.example.org/admin/login/"
+    scraped = site.get(None, "/metrics", headers=host, allow_redirects=False)
+    assert scraped.status_code in (401, 403), "asked beside the proxy, it is not sent to https"
     page = site.get(None, "/admin/login/", headers=secure)
     assert page.status_code == 200
     cookie = page.headers["Set-Cookie"]
