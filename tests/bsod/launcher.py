@@ -33,6 +33,7 @@ class Run:
             "WEB_CONCURRENCY": "1",
             "LOCAL_MODEL": "off",
             "DRAIN_SECONDS": "1",
+            "WARM_UP": "off",  # seconds of a processor at each start; `first` has it on
             # A proxy that is not there, as a company's may be: nothing on loopback asks it.
             "http_proxy": "http://127.0.0.1:9",
             **given,

@@ -70,7 +70,7 @@ def start(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Start]:
 
 @pytest.fixture(scope="module")
 def first(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
-    run = Run(tmp_path_factory.mktemp("first") / "data", LOCAL_MODEL="on")
+    run = Run(tmp_path_factory.mktemp("first") / "data", LOCAL_MODEL="on", WARM_UP="on")
     yield run.serves()
     put_away(run)
 

@@ -59,7 +59,7 @@ def test_names_of_models_keys_and_files_are_read_and_do_nothing(
         f"/docs/?q={named}": "",
         "/": plain.model,
         "/usage/?by=key": "onload=hacked=3",
-        "/status/": listed.provider.slug,
+        "/status/": "",  # of very many providers it shows some
         f"/playground/?model={named}": "",
     })  # fmt: skip
     until(page, "!document.querySelector('#model-a .chip').hidden")
