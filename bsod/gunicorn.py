@@ -42,3 +42,11 @@ def post_fork(server: Any, worker: Any) -> None:
     and its pages stay shared. What a call leaves behind is nearly all freed by counting."""
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
+
+
+def post_worker_init(worker: Any) -> None:
+    """What has a thread and a connection is a worker's own."""
+    if settings.WARM_UP:
+        from bsod.console.catalogue import read_ahead
+
+        read_ahead()

@@ -107,6 +107,11 @@ def snapshot() -> Reading:
     return _kept.current()
 
 
+def read_ahead() -> None:
+    """Begin to read it, so that the first visitor need not wait for a large one."""
+    _kept.begin()
+
+
 class Read(NamedTuple):
     """A reading, and how long it is true: until the pool changes, a rest ends, or the day."""
 
@@ -143,6 +148,10 @@ class Kept:
                 self._next = self._reader.submit(self._read, HEAD_START if aside else 0.0)
             coming = self._next
         return last.reading if last and aside else coming.result().reading
+
+    def begin(self) -> None:
+        with self._lock:
+            self._next = self._reader.submit(self._read, 0.0)
 
     def _read(self, later: float) -> Read:
         time.sleep(later)
