@@ -100,16 +100,22 @@ def handed_over(asker: Asker, ticket: Ticket) -> list[Closing]:
     ],
 )
 def test_after_a_death_nothing_is_begun_twice_that_may_have_been_done(
-    alice: Person, media: bool, done: Callable[[Asker, Ticket], list[Closing]], alive: Code,
-    buried: Code, text: Any, made: Code,
+    media: bool, done: Callable[[Asker, Ticket], list[Closing]], alive: Code, buried: Code,
+    text: Any, made: Code,
 ) -> None:  # fmt: skip
-    asker, first, other = Asker(alice, media=media), Clerk(), Clerk()
-    (ticket,) = first.run(asker.op())
-    first.run(*done(asker, ticket))
-
-    assert code(other.run(asker.op())[0]) == alive
-    dies(first, closed=False)
-    assert code(other.run(asker.op())[0]) == buried
+    for _ in range(5):
+        alice = kit.person("alice")
+        asker, first, other = Asker(alice, media=media), Clerk(), Clerk()
+        (ticket,) = first.run(asker.op())
+        first.run(*done(asker, ticket))
+        assert code(other.run(asker.op())[0]) == alive
+        dies(first, closed=False)
+        told = code(other.run(asker.op())[0])
+        left = next(entry for entry in alice.entries() if entry.id == ticket.call.id)
+        # Else a gateway of the suite has closed what the dead had left, just in between.
+        if told == buried or left.state == "open":
+            break
+    assert told == buried
     dies(first)
     (last,) = other.run(asker.op())
 
