@@ -48,7 +48,7 @@ class SignIn(account.LoginForm):  # type: ignore[misc]  # allauth has no types
         dress(self.fields["password"], _("Password"), autocomplete="current-password")
 
 
-class Register(account.SignupForm):  # type: ignore[misc]  # as above
+class Register(account.SignupForm):  # type: ignore[misc]  # allauth has no types
     accept = forms.BooleanField(error_messages={"required": _("Accept the terms to go on.")})
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -73,7 +73,7 @@ class Register(account.SignupForm):  # type: ignore[misc]  # as above
         return super().try_save(request)
 
 
-class Forgot(account.ResetPasswordForm):  # type: ignore[misc]  # as above
+class Forgot(account.ResetPasswordForm):  # type: ignore[misc]  # allauth has no types
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         dress(self.fields["email"], _("Email"), autocomplete="email", maxlength=_LONG["mail"])
@@ -91,27 +91,27 @@ class OnePassword:
               autocomplete="new-password")  # fmt: skip
 
 
-class NewPassword(OnePassword, account.ResetPasswordKeyForm):  # type: ignore[misc]  # as above
+class NewPassword(OnePassword, account.ResetPasswordKeyForm):  # type: ignore[misc]  # allauth has no types
     pass
 
 
-class FirstPassword(OnePassword, account.SetPasswordForm):  # type: ignore[misc]  # as above
+class FirstPassword(OnePassword, account.SetPasswordForm):  # type: ignore[misc]  # allauth has no types
     pass
 
 
-class ChangePassword(OnePassword, account.ChangePasswordForm):  # type: ignore[misc]  # as above
+class ChangePassword(OnePassword, account.ChangePasswordForm):  # type: ignore[misc]  # allauth has no types
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         dress(self.fields["oldpassword"], _("Password now"), autocomplete="current-password")
 
 
-class Again(account.ReauthenticateForm):  # type: ignore[misc]  # as above
+class Again(account.ReauthenticateForm):  # type: ignore[misc]  # allauth has no types
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         dress(self.fields["password"], _("Password"), autocomplete="current-password")
 
 
-class NewMail(account.AddEmailForm):  # type: ignore[misc]  # as above
+class NewMail(account.AddEmailForm):  # type: ignore[misc]  # allauth has no types
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         dress(self.fields["email"], _("New email"), autocomplete="email",
@@ -129,13 +129,13 @@ class CodeField:
               inputmode="numeric", maxlength=20, spellcheck="false")  # fmt: skip
 
 
-class SecondCode(CodeField, FreshCode, second.AuthenticateForm):  # type: ignore[misc]  # as above
+class SecondCode(CodeField, FreshCode, second.AuthenticateForm):  # type: ignore[misc]  # allauth has no types
     pass
 
 
-class AgainCode(CodeField, FreshCode, second.ReauthenticateForm):  # type: ignore[misc]  # as above
+class AgainCode(CodeField, FreshCode, second.ReauthenticateForm):  # type: ignore[misc]  # allauth has no types
     pass
 
 
-class FirstCode(CodeField, FreshCode, ActivateTOTPForm):  # type: ignore[misc]  # as above
+class FirstCode(CodeField, FreshCode, ActivateTOTPForm):  # type: ignore[misc]  # allauth has no types
     pass
