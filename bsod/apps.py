@@ -2,7 +2,7 @@
 our site in place of its own."""
 
 from django.apps import AppConfig
-from django.contrib.admin.apps import AdminConfig
+from django.contrib.admin.apps import SimpleAdminConfig
 
 
 class SiteConfig(AppConfig):
@@ -13,13 +13,12 @@ class SiteConfig(AppConfig):
         from bsod import checks  # noqa: F401  # importing registers them
 
 
-class Backstage(AdminConfig):
+class Backstage(SimpleAdminConfig):
+    """Its pages are read with the URLs, not at every start: half of what a command would load."""
+
     default = False
     default_site = "bsod.backstage.site.Backstage"
     default_auto_field = "django.db.models.AutoField"
 
     def ready(self) -> None:
-        super().ready()
-        from bsod.backstage import lists
-
-        lists.settle()
+        """Its check comes with ours, which reads the pages first."""

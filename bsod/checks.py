@@ -4,7 +4,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from django.conf import settings
+from django.contrib.admin.checks import check_admin_app, check_dependencies
 from django.core.checks import CheckMessage, Error, Tags, register
+from django.urls import get_resolver
 
 from proxy.route import Plane, Route
 from proxy.routes import ROUTES
@@ -29,6 +31,13 @@ def _faults(route: Route) -> Iterator[tuple[str, str]]:
         yield "bsod.E004", "shows what everybody has there"
     if route.plane is Plane.GATEWAY and bool(route.service) == bool(route.local):
         yield "bsod.E002", "is answered by nobody, or by two"
+
+
+@register(Tags.admin)
+def admin_is_sound(app_configs: Any, **kwargs: Any) -> Sequence[CheckMessage]:
+    """Django's own checks of the admin, whose pages are known once the URLs have been read."""
+    assert get_resolver().url_patterns
+    return [*check_dependencies(app_configs=app_configs), *check_admin_app(app_configs)]
 
 
 @register(Tags.security)

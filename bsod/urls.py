@@ -4,6 +4,7 @@ from django.contrib import admin
 from django.urls import include, path
 
 from bsod.api import Balance
+from bsod.backstage import lists
 from bsod.backstage.routes_audit import audit_ledger
 from bsod.backstage.routes_donations import donations
 from bsod.backstage.routes_people import ban_unlock, users
@@ -27,6 +28,7 @@ from bsod.console.docs import reference
 from bsod.monitoring import Health, Metrics, Raw, Status
 from promos.views import RedeemCode
 
+lists.settle()
 urlpatterns = [
     path("", home.home),
     path("access/", keys.access),

@@ -22,7 +22,8 @@ class Groups(StaffAdmin, GroupAdmin):  # type: ignore[misc]  # unfold has no typ
 
 
 def settle() -> None:
-    """When every app's `admin.py` has been read."""
+    """Read every app's `admin.py`, and take away what has no place here."""
+    admin.autodiscover()
     for model in [one for one in admin.site._registry if one._meta.app_label in _FOREIGN]:
         admin.site.unregister(model)
     with contextlib.suppress(NotRegistered):

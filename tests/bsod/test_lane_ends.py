@@ -146,7 +146,7 @@ def leave_unread(site: Site, who: Person, up: FaultServer) -> None:
     call = post(who, kit.ask(supplied))
     for size in (10, 5 * 1_000_000):
         gate = Gate()
-        up.script(*[chat("x" * size).but(delay_headers=gate)] * 5)
+        up.on(chat("x" * size).but(delay_headers=gate), key=supplied.keys[0])
         crowd = [Raw(site) for _ in range(5)]
         for raw in crowd:
             raw.send(call + b"GET /livez HTTP/1.1\r\n" * 20_000)
@@ -163,9 +163,9 @@ def test_connections_are_counted_right_whatever_becomes_of_them(
     site, who = launch(1, GUNICORN_CMD_ARGS="--log-level info"), rich()
     comings_and_goings(site, who, up)
     leave_unread(site, who, up)
-    gate = Gate()
-    up.default = chat("late").but(delay_headers=gate)
-    supplied = kit.supply(up)
+    gate, supplied = Gate(), kit.supply(up)
+    # For these two alone: what whoever has left had asked for may come in late.
+    up.on(chat("late").but(delay_headers=gate), key=supplied.keys[0])
     lane, other = Raw(site), Raw(site)
     lane.send(post(who, kit.ask(supplied)))
     other.send(post(who, kit.ask(supplied), ("X_Odd", "1")))

@@ -3,13 +3,14 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from accounts.backend import find
 from accounts.flows.forget_factors import forget_factors
+from bsod.lib.command import ProjectCommand
 
 
-class Command(BaseCommand):
+class Command(ProjectCommand):
     help = "Forget an account's authenticator app, passkeys and recovery codes; end its sessions."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -5,14 +5,15 @@ from datetime import timedelta
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from bsod.lib import clock
+from bsod.lib.command import ProjectCommand
 from promos.models import Promo
 from promos.service import make_codes
 
 
-class Command(BaseCommand):
+class Command(ProjectCommand):
     help = "Make promo codes. They are printed once, a line each, and kept nowhere."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -4,13 +4,14 @@ import sys
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
+from bsod.lib.command import ProjectCommand
 from proxy.providers.registry import ADAPTERS
 from proxy.service import Unknown, add_provider
 
 
-class Command(BaseCommand):
+class Command(ProjectCommand):
     help = "Add a provider, or change one and add keys to it. Keys are probed and stored sealed."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

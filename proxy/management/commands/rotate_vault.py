@@ -2,13 +2,14 @@
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from accounts.factors import reseal
+from bsod.lib.command import ProjectCommand
 from proxy.service import rotate_vault
 
 
-class Command(BaseCommand):
+class Command(ProjectCommand):
     help = "Seal every provider key and second factor under the first of VAULT_KEYS."
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -3,13 +3,14 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
+from bsod.lib.command import ProjectCommand
 from proxy.models import Provider
 from proxy.service import sync_models
 
 
-class Command(BaseCommand):
+class Command(ProjectCommand):
     help = "Read model lists; of one provider, or of all."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -2,12 +2,13 @@
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
+from bsod.lib.command import ProjectCommand
 from quotas.audit import audit
 
 
-class Command(BaseCommand):
+class Command(ProjectCommand):
     help = "Check that every balance equals the sum of its entries."
 
     def handle(self, *args: Any, **options: Any) -> None:

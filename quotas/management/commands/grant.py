@@ -3,15 +3,16 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from accounts.models import Account
+from bsod.lib.command import ProjectCommand
 from bsod.lib.terms import Bucket
 from quotas.buckets import BUCKETS
 from quotas.meter import Impossible, grant
 
 
-class Command(BaseCommand):
+class Command(ProjectCommand):
     help = "Grant a user units of a bucket; they never expire."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -4,13 +4,14 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from accounts.keys.service import create_key
 from accounts.models import Account
+from bsod.lib.command import ProjectCommand
 
 
-class Command(BaseCommand):
+class Command(ProjectCommand):
     help = "Create an API key. The last line printed is the key, alone; it is shown once."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
