@@ -1,5 +1,7 @@
 """Fixtures of the whole suite. Server and database live for the session; people for a test."""
 
+import contextlib
+import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,29 +27,38 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests marked `once` make no use of the suite's database: one run of them says it all. There
-    `SUITE_HALF` chooses those under a folder ("bsod"), or all others ("-bsod")."""
-    half, other = os.environ.get("SUITE_HALF", ""), bool(os.environ.get("DATABASE_URL"))
-    spared = "once" if other else "postgresql"
-    away = [it for it in items if it.get_closest_marker(spared) or not _of(half, it.nodeid)]
+    """Tests marked `once` make no use of the suite's database: a run beside SQLite says it all."""
+    spared = "once" if os.environ.get("DATABASE_URL") else "postgresql"
+    away = [item for item in items if item.get_closest_marker(spared)]
     config.hook.pytest_deselected(items=away)
     gone = set(away)
     items[:] = [item for item in items if item not in gone]
 
 
-def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Of the whole suite a half does not even read the other."""
-    half = os.environ.get("SUITE_HALF", "")
-    whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
-    path = collection_path.relative_to(config.rootpath).as_posix()
-    if half and whole and path.endswith(".py") and not _of(half, path):
-        return True
-    return None
+def pytest_runtestloop(session: pytest.Session) -> object:
+    """Of several runs side by side (`tests.run`) each takes the next file of `once` tests that
+    nobody has taken. What is shared out so ends everywhere at about the same time."""
+    taken, options = os.environ.get("SUITE_TAKEN"), session.config.option
+    if not taken or session.testsfailed or options.collectonly:
+        return None  # pytest's own
+    ahead = _taking(session.items, Path(taken))
+    item = next(ahead, None)
+    while item:
+        following = next(ahead, None)
+        item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+        if session.shouldfail or session.shouldstop:
+            raise session.Failed(session.shouldfail or session.shouldstop)
+        item = following
+    return True
 
 
-def _of(half: str, path: str) -> bool:
-    inside = path.startswith(f"tests/{half.removeprefix('-')}/")
-    return not half or inside is not half.startswith("-")
+def _taking(items: list[pytest.Item], taken: Path) -> Iterator[pytest.Item]:
+    shared = [item for item in items if item.get_closest_marker("once")]
+    yield from (item for item in items if not item.get_closest_marker("once"))
+    for path, of_file in itertools.groupby(shared, lambda item: item.path):
+        with contextlib.suppress(FileExistsError):
+            (taken / path.as_posix().replace("/", ":")).touch(exist_ok=False)
+            yield from of_file
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -80,14 +91,14 @@ def nothing_left_open() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def site(database: None) -> Iterator[Any]:
+def site(database: None, pytestconfig: pytest.Config) -> Iterator[Any]:
     """A gateway for every test that does not break it: with two workers where it is about the
     database, which they share."""
     from tests import kit
 
     # A machine that runs the whole suite at once stands still for seconds now and then.
     patience = {"LEDGER_PATIENCE": "20"}
-    running = kit.launch(1 if os.environ.get("SUITE_HALF") else 2, **patience)
+    running = kit.launch(1 if pytestconfig.option.markexpr == "once" else 2, **patience)
     yield running
     running.stop()
 
