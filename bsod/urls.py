@@ -47,6 +47,8 @@ urlpatterns = [
     path("docs/<slug:slug>/", guide.guide),
     path("llms.txt", llms.llms),
     path("manifest.webmanifest", install.manifest),
+    path("favicon.ico", install.favicon),
+    path("robots.txt", install.robots),
     path("", include("accounts.urls")),
     path("account/export/", people.export, name="account_export"),
     path("account/delete/", people.delete, name="account_delete"),

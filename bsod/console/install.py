@@ -1,10 +1,26 @@
-"""What a phone needs to put the console on its home screen. There is no service worker: a page that
-is somebody's own must not be kept by anything that answers without asking us."""
+"""What browsers and crawlers ask for by themselves. And what a phone needs to put the console on its
+home screen: there is no service worker, for a page that is somebody's own must not be kept by
+anything that answers without asking us."""
 
-from django.http import HttpRequest, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.templatetags.static import static
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
+
+# Somebody's own, or a call: nothing to find there. Docs, models and status may be found.
+_OWN = ("access", "account", "admin", "playground", "support", "usage", "v1")
+
+
+@require_safe
+def favicon(request: HttpRequest) -> HttpResponse:
+    """For whoever has read no page, which names a better one."""
+    return HttpResponseRedirect(static("console/icon-192.png"))
+
+
+@require_safe
+def robots(request: HttpRequest) -> HttpResponse:
+    lines = ["User-agent: *", *(f"Disallow: /{part}/" for part in _OWN)]
+    return HttpResponse("\n".join(lines) + "\n", content_type="text/plain; charset=utf-8")
 
 
 @require_safe

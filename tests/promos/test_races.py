@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from django.db import connection
+from django.db import OperationalError, connection
 
 from accounts.keys.models import ApiKey
 from accounts.models import Account
@@ -40,9 +40,9 @@ def in_turns(*turns: Sequence[Callable[[], Any]]) -> list[Counter[Any]]:
     def one(number: int) -> None:
         connection.ensure_connection()
         for turn, told in zip(turns, results, strict=True):
-            barrier.wait(30)
+            barrier.wait(60)
             try:
-                result = turn[number]()
+                result = _patiently(turn[number])
             except Exception as error:
                 result = repr(error)
             with lock:
@@ -56,6 +56,17 @@ def in_turns(*turns: Sequence[Callable[[], Any]]) -> list[Counter[Any]]:
     for thread in threads:
         thread.join(60)
     return results
+
+
+def _patiently(work: Callable[[], Any]) -> Any:
+    """Whom the database has let wait too long for his turn is told to try again, and does."""
+    for _ in range(5):
+        try:
+            return work()
+        except OperationalError as error:
+            if "timeout" not in str(error):
+                raise
+    return work()
 
 
 def people(count: int) -> list[Person]:

@@ -33,7 +33,7 @@ ACTS = {
 }  # fmt: skip
 """The addresses of an act and of no page."""
 ANYBODYS = {"/manifest.webmanifest", "/catalog/", "/status/raw/", "/health/", "/metrics/",
-            "/llms.txt"}  # fmt: skip
+            "/llms.txt", "/favicon.ico", "/robots.txt"}  # fmt: skip
 """The same for everybody, so that it may be kept."""
 PART = re.compile(r"{\w+}")
 ELSEWHERE = ("//evil.example/", "https://evil.example/", "https:evil.example", "\\evil.example",

@@ -72,6 +72,14 @@ def test_it_can_be_put_on_a_home_screen(site: Site) -> None:
         assert requests.get(site.url + picture["src"], timeout=20).status_code == 200
 
 
+def test_what_nobody_linked_to_is_there_too(site: Site) -> None:
+    picture = requests.get(f"{site.url}/favicon.ico", timeout=20)
+    assert (picture.status_code, picture.headers["Content-Type"]) == (200, "image/png")
+    told = requests.get(f"{site.url}/robots.txt", timeout=20)
+    assert told.headers["Content-Type"].startswith("text/plain")
+    assert "Disallow: /account/\n" in told.text and "docs" not in told.text
+
+
 # ---- words
 
 
