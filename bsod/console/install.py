@@ -1,5 +1,5 @@
-"""What browsers and crawlers ask for by themselves. And what a phone needs to put the console on its
-home screen: there is no service worker, for a page that is somebody's own must not be kept by
+"""What browsers and crawlers ask for by themselves, and what a phone needs to put the console on
+its home screen. There is no service worker: a page that is somebody's own must not be kept by
 anything that answers without asking us."""
 
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse

@@ -66,8 +66,8 @@ ASKS: tuple[tuple[int, str, Body | None], ...] = (
 """What is asked of each object, and what a stranger gets; with a body it is a POST."""
 NOTHING = """
 / /access/ /access/new/ /create-key/ /support/ /donate-key/ /models/ /docs/ /docs/api/
-/docs/<slug>/ /llms.txt /manifest.webmanifest /favicon.ico /robots.txt /login/ /login/second/ /login/passkey/
-/login/inactive/
+/docs/<slug>/ /llms.txt /manifest.webmanifest /favicon.ico /robots.txt
+/login/ /login/second/ /login/passkey/ /login/inactive/
 /logout/ /register/ /register/name/ /confirm-email/ /confirm-email/again/ /forgot-password/
 /forgot-password/sent/ /forgot-password/done/ /preferences/ /account/ /account/again/
 /account/again/code/ /account/again/passkey/ /account/email/ /account/password/
