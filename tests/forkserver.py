@@ -34,7 +34,13 @@ READ = """
     django.contrib.admin django.contrib.postgres.fields django.core.management.commands.migrate
     django.db.backends.sqlite3.base django.db.backends.postgresql.base
     django.contrib.auth.password_validation rest_framework.compat rest_framework.serializers
-    bsod.lib.http bsod.lib.vault proxy.hearsay proxy.listings proxy.openapi proxy.providers.registry
+    django.contrib.admin.views.main django.contrib.admindocs.views django.contrib.auth.hashers
+    django.contrib.sessions.backends.db django.middleware.locale rest_framework.authentication
+    rest_framework.mixins allauth.core.context fido2.server gunicorn.workers.gasgi
+    accounts.caps accounts.plans bsod.console.recipes bsod.console.samples bsod.lib.http
+    bsod.lib.vault promos.rules proxy.catalogue proxy.gateway.exchange proxy.gateway.forms
+    proxy.gateway.reading proxy.hearsay proxy.histogram proxy.listings proxy.openapi
+    proxy.providers.registry proxy.references quotas.draw quotas.pricing
 """
 UNREAD = ("bsod.settings", "bsod.lib.steps", "gunicorn.config")
 """What these say depends on the environment of whoever imports them."""

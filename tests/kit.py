@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -321,16 +321,22 @@ def worker(**env: str) -> Iterator[forkserver.Running]:
 
 def manage(*args: str, **env: str) -> "subprocess.CompletedProcess[str]":
     """Run a management command as an operator would."""
+    return script(["manage.py", *args], environment(**env))
+
+
+def script(
+    command: Sequence[str], environment: Mapping[str, str]
+) -> "subprocess.CompletedProcess[str]":
+    """Run a Python script to its end, at most a minute, and take what it says."""
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-        given = ["manage.py", *args]
-        process = forkserver.start(given, environment(**env), out.fileno(), err.fileno())
+        process = forkserver.start(command, environment, out.fileno(), err.fileno())
         try:
             code = process.wait(60)
         finally:
             process.kill()
         for said in (out, err):
             said.seek(0)
-        return subprocess.CompletedProcess(given, code, out.read(), err.read())
+        return subprocess.CompletedProcess(command, code, out.read(), err.read())
 
 
 def ledger_adds_up(person: Person | None = None) -> bool:

