@@ -56,6 +56,12 @@ class _Node:
         self.allow: tuple[str, ...] = ()
 
 
+def _methods(route: Route) -> tuple[str, ...]:
+    """HEAD is GET without its body, which the server leaves out; monitors ask so. Not where a
+    provider would be asked, and perhaps paid, for a body that nobody gets."""
+    return ("GET", "HEAD") if route.method == "GET" and not route.service else (route.method,)
+
+
 def _tree() -> _Node:
     root = _Node()
     for route in ROUTES:
@@ -68,14 +74,15 @@ def _tree() -> _Node:
                 node.id = node.id or (name[1], _Node())
                 assert node.id[0] == name[1], f"{route.path} names an id otherwise than others do"
                 node = node.id[1]
-        node.routes[route.method] = route
+        for method in _methods(route):
+            node.routes[method] = route
         node.allow = tuple(sorted({*node.routes, "OPTIONS"}))
     return root
 
 
 _ROOT = _tree()
 _EXACT = {
-    route.path.encode(): {r.method: Match(r) for r in ROUTES if r.path == route.path}
+    route.path.encode(): {m: Match(r) for r in ROUTES if r.path == route.path for m in _methods(r)}
     for route in ROUTES
     if not route.variables
 }

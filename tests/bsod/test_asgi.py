@@ -115,11 +115,11 @@ def test_a_query_is_no_part_of_the_path(site: Site, up: FaultServer, alice: Pers
     [
         ("PUT", CHAT, "GET, OPTIONS, POST"),
         ("DELETE", "/v1/index.php/chat/completions/", "GET, OPTIONS, POST"),
-        ("PATCH", "/v1/models", "GET, OPTIONS"),
-        ("PATCH", "/v1/models/some-model", "DELETE, GET, OPTIONS"),
-        ("POST", "/v1", "GET, OPTIONS"),
-        ("POST", "/balance/", "GET, OPTIONS"),
-        ("PUT", "/livez", "GET, OPTIONS"),
+        ("PATCH", "/v1/models", "GET, HEAD, OPTIONS"),
+        ("PATCH", "/v1/models/some-model", "DELETE, GET, HEAD, OPTIONS"),
+        ("POST", "/v1", "GET, HEAD, OPTIONS"),
+        ("POST", "/balance/", "GET, HEAD, OPTIONS"),
+        ("PUT", "/livez", "GET, HEAD, OPTIONS"),
         ("BREW", "/v1/responses", "OPTIONS, POST"),
     ],
 )
@@ -160,7 +160,12 @@ def test_a_preflight_of_no_route_is_404(site: Site) -> None:
     assert is_refusal(once(site, "OPTIONS", "/v1/nothing"), 404, "not_found")
 
 
-@pytest.mark.parametrize(("path", "status"), [("/livez", 405), (CHAT, 405), ("/v1/nothing", 404)])
+HEADS = [("/livez", 200), ("/health/", 200), ("/v1", 200), ("/v1/models", 401), (CHAT, 405),
+         ("/v1/files", 405), ("/v1/nothing", 404)]  # fmt: skip
+"""A monitor may ask so; a provider is not asked for what nobody gets."""
+
+
+@pytest.mark.parametrize(("path", "status"), HEADS)
 def test_head_is_answered_without_a_body(site: Site, path: str, status: int) -> None:
     with Raw(site) as raw:
         raw.ask("HEAD", path)

@@ -145,5 +145,5 @@ def test_what_lies_under_it_is_not_there_in_our_own_words(site: Site) -> None:
         reply = once(site, "GET", path)
         assert (reply.status, reply.error["type"]) == (404, "invalid_request_error"), path
     wrong = once(site, "POST", "/catalog/")
-    assert (wrong.status, wrong.header("allow")) == (405, "GET, OPTIONS")
+    assert (wrong.status, wrong.header("allow")) == (405, "GET, HEAD, OPTIONS")
     assert once(site, "OPTIONS", "/catalog/").status == 204

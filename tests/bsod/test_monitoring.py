@@ -274,7 +274,7 @@ def test_an_unknown_path_below_is_a_404_in_our_shape(site: Site, path: str) -> N
         answer = site.get(None, path, headers=headers)
         assert answer.status_code == 404
         assert answer.json()["error"]["type"] == "invalid_request_error"
-    assert site.session.options(site.url + "/status").headers["allow"] == "GET, OPTIONS"
+    assert site.session.options(site.url + "/status").headers["allow"] == "GET, HEAD, OPTIONS"
 
 
 @pytest.mark.once

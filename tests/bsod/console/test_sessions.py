@@ -20,7 +20,8 @@ from accounts.models import Account
 from tests.accounts.door import member
 from tests.bsod.browser import PASSWORD
 from tests.bsod.console.addresses import browser_of
-from tests.bsod.test_settings import PRODUCTION, ROOT
+from tests.bsod.launcher import ROOT
+from tests.bsod.test_settings import PRODUCTION
 
 pytestmark = pytest.mark.once  # about sessions, not about the database
 

@@ -156,5 +156,5 @@ def test_an_id_that_is_no_ulid_has_no_route(site: Site, alice: Person) -> None:
         reply = look(site, alice, bad)
         assert (reply.status, reply.error["code"], reply.error["param"]) == (404, "not_found", None)
     reply = once(site, "POST", f"/v1/generations/{good}", [*alice.auth.items()])
-    assert (reply.status, reply.header("allow")) == (405, "GET, OPTIONS")
+    assert (reply.status, reply.header("allow")) == (405, "GET, HEAD, OPTIONS")
     assert once(site, "GET", "/v1/generations", [*alice.auth.items()]).status == 404
