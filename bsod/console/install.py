@@ -14,7 +14,8 @@ _OWN = ("access", "account", "admin", "playground", "support", "usage", "v1")
 @require_safe
 def favicon(request: HttpRequest) -> HttpResponse:
     """For whoever has read no page, which names a better one."""
-    return HttpResponseRedirect(static("console/icon-192.png"))
+    kept = {"Cache-Control": "max-age=86400"}
+    return HttpResponseRedirect(static("console/icon-192.png"), headers=kept)
 
 
 @require_safe
