@@ -20,6 +20,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from importlib import import_module
@@ -137,6 +138,19 @@ def start(
         [sys.executable, *argv], cwd=ROOT, env=environment, stdin=subprocess.DEVNULL,
         stdout=out, stderr=err, start_new_session=True,
     )  # fmt: skip
+
+
+def run(argv: Sequence[str], environment: Mapping[str, str]) -> "subprocess.CompletedProcess[str]":
+    """A script of ours to its end, which is a minute away at most, and what it has said."""
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        process = start(argv, environment, out.fileno(), err.fileno())
+        try:
+            code = process.wait(60)
+        finally:
+            process.kill()
+        for said in (out, err):
+            said.seek(0)
+        return subprocess.CompletedProcess(argv, code, out.read(), err.read())
 
 
 # ---- the other side

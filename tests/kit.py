@@ -13,10 +13,9 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -321,22 +320,7 @@ def worker(**env: str) -> Iterator[forkserver.Running]:
 
 def manage(*args: str, **env: str) -> "subprocess.CompletedProcess[str]":
     """Run a management command as an operator would."""
-    return script(["manage.py", *args], environment(**env))
-
-
-def script(
-    command: Sequence[str], environment: Mapping[str, str]
-) -> "subprocess.CompletedProcess[str]":
-    """Run a Python script to its end, at most a minute, and take what it says."""
-    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-        process = forkserver.start(command, environment, out.fileno(), err.fileno())
-        try:
-            code = process.wait(60)
-        finally:
-            process.kill()
-        for said in (out, err):
-            said.seek(0)
-        return subprocess.CompletedProcess(command, code, out.read(), err.read())
+    return forkserver.run(["manage.py", *args], environment(**env))
 
 
 def ledger_adds_up(person: Person | None = None) -> bool:

@@ -34,7 +34,7 @@ def environment(data_dir: Path, given: dict[str, str]) -> dict[str, str]:
 
 
 def run(data_dir: Path, *command: str, **given: str) -> tuple[int, str, str]:
-    done = kit.script(command, environment(data_dir, given))
+    done = forkserver.run(command, environment(data_dir, given))
     return done.returncode, done.stdout, done.stderr
 
 
