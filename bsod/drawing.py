@@ -53,8 +53,8 @@ def milliseconds(seconds: float | None) -> str:
         return "–"
     value = seconds * 1000
     if value < 10:
-        return _decimal(f"{value:.1f}") + THIN + "ms"
-    return number(round(value, -1 if value >= 100 else 0).__int__()) + THIN + "ms"
+        return _decimal(f"{value:.1f}") + THIN + _("ms")
+    return number(round(value, -1 if value >= 100 else 0).__int__()) + THIN + _("ms")
 
 
 def _decimal(text: str) -> str:
@@ -189,7 +189,7 @@ def chart(day: Iterable[Counted], hours: Sequence[datetime]) -> Chart | None:
     return Chart(
         _paths(half, top, step),
         _paths(most, top, step),
-        [(HIGH - HIGH * n / 3, milliseconds(top * n / 3) if n else "0" + THIN + "ms")
+        [(HIGH - HIGH * n / 3, milliseconds(top * n / 3) if n else "0" + THIN + _("ms"))
          for n in range(4)],
         [(n * step, f"{hours[n]:%H:%M}") for n in every],
         [(f"{at:%H:%M}", milliseconds(a), milliseconds(b))

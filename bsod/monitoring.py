@@ -166,6 +166,10 @@ class Public(APIView):
     permission_classes = [AllowAny]
     content_negotiation_class = AlwaysJson
 
+    def perform_authentication(self, request: Request) -> None:
+        """Nobody is asked who he is: REST framework would put nobody in the place of the user whose
+        session it is, and a page around its answer would ask him to sign in."""
+
     def finalize_response(
         self, request: Request, response: Any, *args: Any, **kwargs: Any
     ) -> Response:

@@ -189,7 +189,7 @@ def _cards(
 def _unit(text: str) -> tuple[str, str]:
     """A number and its unit, which is drawn smaller."""
     value, _thin, unit = text.rpartition(THIN)
-    return (value, unit) if unit in ("%", "ms") else (text, "")
+    return (value, unit) if unit in ("%", _("ms")) else (text, "")
 
 
 def _providers(standing: Standing, now: datetime) -> list[ProviderLine]:

@@ -72,7 +72,8 @@ def short(value: int | None) -> str:
         return NONE
     for unit, many in (("M", 1_000_000), ("k", 1_000)):
         if value >= many:
-            return f"{value / many:.3g}{unit}"
+            text = f"{value / many:.3g}{unit}"
+            return text.replace(".", ",") if get_language() == "ru" else text
     return str(value)
 
 

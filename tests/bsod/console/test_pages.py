@@ -13,6 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils.html import escape
 
 from accounts.keys.models import ApiKey
+from bsod.console import tabs
 from bsod.lib import clock, ids
 from proxy.models import Model, Offer, Provider, Rest
 from proxy.pool import bump
@@ -24,6 +25,7 @@ from tests.bsod.console.visit import Visitor, visitor
 from tests.kit import Person, Site
 from tests.upstream import FaultServer
 
+ALL = [tab.path for tab in tabs.TABS]
 TABS = ("/", "/access/", "/models/", "/usage/", "/docs/", "/support/")
 MANY = 10_000
 
@@ -31,6 +33,13 @@ MANY = 10_000
 def page_of(site: Site, path: str, **headers: str) -> requests.Response:
     asked = {"Accept": "text/html", **headers}
     return requests.get(site.url + path, headers=asked, timeout=20, allow_redirects=False)
+
+
+@pytest.mark.parametrize("path", ALL)
+def test_every_tab_knows_whose_session_it_is(site: Site, alice: Person, path: str) -> None:
+    text = Seat(site, alice).get(path, headers={"Accept": "text/html"}).text
+    assert alice.account.username in text
+    assert 'href="/login/' not in text
 
 
 @pytest.mark.parametrize("path", TABS)
