@@ -9,7 +9,7 @@ from proxy.pool import bump, vault
 from tests import kit
 from tests.kit import Person, Site
 from tests.rawclient import chat_once
-from tests.upstream import FaultServer, chat
+from tests.upstream import FaultServer, Gate, chat
 
 
 def test_the_key_used_last_is_used_again_while_it_is_nearly_the_idlest(
@@ -21,9 +21,13 @@ def test_the_key_used_last_is_used_again_while_it_is_nearly_the_idlest(
     assert len({seen.key for seen in up.seen}) == 1
 
     up.reset()
-    up.default = chat().but(delay_headers=0.4)
+    gate = Gate()
+    up.default = chat().but(delay_headers=gate)
     with ThreadPoolExecutor(12) as pool:
-        list(pool.map(lambda _: chat_once(site, alice, kit.ask(supplied)), range(12)))
+        calls = pool.map(lambda _: chat_once(site, alice, kit.ask(supplied)).status, range(12))
+        gate.wait_for(12, 20)
+        gate.open()
+        assert [*calls] == [200] * 12
 
     spread = Counter(seen.key for seen in up.seen)
     assert len(spread) == 4, "a busy key is left for idle ones"
