@@ -70,7 +70,7 @@ def test_going_down_lets_what_can_end_and_cuts_the_rest_with_an_error(
         began = time.monotonic()
         for raw in idle:
             assert raw.over(), "an idle connection is closed at once"
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 1.8, "and not when calls are cut off"
         # The other worker hears of it a moment later.
         assert eventually(lambda: _is_not_ready(site))
         assert _takes_no_calls(site, people["ending"], supplied)
