@@ -1,12 +1,12 @@
 """System checks: what must hold of the project before it takes a request."""
 
 from collections.abc import Iterator, Sequence
+from importlib import import_module
 from typing import Any
 
 from django.conf import settings
 from django.contrib.admin.checks import check_admin_app, check_dependencies
 from django.core.checks import CheckMessage, Error, Tags, register
-from django.urls import get_resolver
 
 from proxy.route import Plane, Route
 from proxy.routes import ROUTES
@@ -36,7 +36,7 @@ def _faults(route: Route) -> Iterator[tuple[str, str]]:
 @register(Tags.admin)
 def admin_is_sound(app_configs: Any, **kwargs: Any) -> Sequence[CheckMessage]:
     """Django's own checks of the admin, whose pages are known once the URLs have been read."""
-    assert get_resolver().url_patterns
+    import_module(settings.ROOT_URLCONF)
     return [*check_dependencies(app_configs=app_configs), *check_admin_app(app_configs)]
 
 
