@@ -63,6 +63,8 @@ class Application:
         return Lane(self.gateway, worker, fallback)
 
     async def _http(self, scope: Message, receive: Receive, send: Send) -> None:
+        if scope["method"] == "HEAD":
+            send = _headers_alone(send)
         path = scope["raw_path"].partition(b"?")[0]
         found = matching.match(scope["method"], path, scope["query_string"])
         if found.route is None and not found.allow and not matching.ours(path):
@@ -93,6 +95,15 @@ class Application:
         else:
             # The server cancels us some seconds after the client has gone; a call goes on.
             await asyncio.shield(self.gateway.detach(work))
+
+
+def _headers_alone(send: Send) -> Send:
+    """gunicorn drops what is said after the headers, and warns in the log of each time."""
+
+    async def alone(message: Message) -> None:
+        await send({**message, "body": b""} if "body" in message else message)
+
+    return alone
 
 
 async def _page(scope: Message, receive: Receive, send: Send) -> None:

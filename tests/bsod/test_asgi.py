@@ -175,6 +175,8 @@ def test_head_is_answered_without_a_body(site: Site, path: str, status: int) -> 
 
     assert reply.status == status
     assert ULID.fullmatch(reply.header("x-request-id") or "")
+    assert int(reply.header("content-length") or 0) > 0, "of the body that GET would have"
+    assert "no-body" not in site.log.read_text(), "the server has nothing to warn of"
 
 
 def test_the_request_id_is_always_ours_and_always_another(
